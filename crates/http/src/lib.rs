@@ -1,0 +1,1 @@
+//! The OCI API, health, metrics and the server they run in.

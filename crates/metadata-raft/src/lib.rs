@@ -1,0 +1,1 @@
+//! Metadata in an embedded, replicated SQLite (hiqlite).

@@ -1,0 +1,1 @@
+//! The registry's use cases: no HTTP, no concrete engine.

@@ -1,0 +1,132 @@
+//! The contract every storage engine keeps.
+//!
+//! An engine stores immutable objects under keys. It knows nothing of digests, repositories or metadata.
+//! Deliberately absent: overwriting, renaming, user metadata, conditional writes (not portable between
+//! object stores; content addressing and the metadata make them unnecessary).
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use crate::{Error, ObjectKey};
+
+/// Bytes of an object, in order. An error ends the stream; what came before it is valid.
+pub type Body = BoxStream<'static, Result<Bytes, Error>>;
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectStat {
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// An object opened for reading.
+pub struct ObjectRead {
+    /// Length of the whole object in bytes, whatever range was asked for.
+    pub size: u64,
+    /// The bytes that `body` yields, as offsets in the object.
+    pub range: Range<u64>,
+    /// Exactly `range.end - range.start` bytes; an object found shorter ends in an error, never early.
+    pub body: Body,
+}
+
+/// One staged object, or the head of one, as a source of [`Engine::compose`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The staged object.
+    pub key: ObjectKey,
+    /// How many of its bytes count, from the first. Bytes beyond do not exist as far as metadata is concerned.
+    pub length: u64,
+    /// Whether the caller vouches that no writer, in any process, can still write to it. Only then may an
+    /// engine publish the part itself (link it) in place of a copy.
+    pub sealed: bool,
+}
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The object's key.
+    pub key: ObjectKey,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A store of immutable objects. One instance is one configured location; several processes may share the store.
+///
+/// Errors carry their kind and whether a retry may help ([`Error`]). A method that answered `Ok` is durable:
+/// what it reported survives a crash of the process and of the machine.
+#[async_trait]
+pub trait Engine: Debug + Send + Sync + 'static {
+    /// The engine's name in configuration and metrics: `filesystem`, `memory`, `s3`, ...
+    fn kind(&self) -> &'static str;
+
+    /// Size of an object. `NotFound` when there is none.
+    async fn stat(&self, key: &ObjectKey) -> Result<ObjectStat, Error>;
+
+    /// Opens an object, whole (`None`) or a range of it. A range must lie within the object and be non-empty,
+    /// otherwise `InvalidRange`; callers that only know a client's wish call [`Engine::stat`] first.
+    async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, Error>;
+
+    /// Begins a new object. Nothing is visible under `key` before [`Writer::finish`] answered.
+    async fn writer(&self, key: &ObjectKey) -> Result<Box<dyn Writer>, Error>;
+
+    /// Publishes `key` as the concatenation of `parts`, without the bytes passing through the caller where the
+    /// engine can. Parts stay in place and unchanged in their first `length` bytes; the caller deletes them once
+    /// its metadata no longer names them. A part shorter than its `length` is `Corrupt`.
+    async fn compose(&self, parts: &[Part], key: &ObjectKey) -> Result<(), Error>;
+
+    /// Removes an object. `Ok` when there was none: a delete may be repeated.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), Error>;
+
+    /// Published objects whose key starts with `prefix`, in ASCII order, after `after` (exclusive), at most
+    /// `limit`. A page shorter than `limit` is the last. Unfinished writers are not listed.
+    async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, Error>;
+
+    /// Replaces a small object of the location's own bookkeeping (`roadstead.json`) atomically and durably.
+    /// `only_if_absent` makes it exclusive: `AlreadyExists` when there is one.
+    async fn put_small(&self, key: &ObjectKey, bytes: Bytes, only_if_absent: bool) -> Result<(), Error>;
+
+    /// Whether the location can serve and take bytes right now: reads its `roadstead.json` and, cheaply, checks
+    /// that a write would have a chance. Used by the health probe once a second.
+    async fn probe(&self) -> Result<(), Error>;
+
+    /// The power to extend a staged object in place, for engines that have it (filesystem, memory).
+    fn extend(&self) -> Option<&dyn Extend> {
+        None
+    }
+}
+
+/// Writes one object.
+///
+/// Dropping a writer without [`Writer::finish`] leaves nothing visible; [`Writer::abort`] also frees the space at once.
+#[async_trait]
+pub trait Writer: Send {
+    /// Appends bytes, in the order given. Cheap for small chunks: the engine buffers as it likes.
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), Error>;
+
+    /// Starts making durable all bytes written so far, and answers when they are. The future is detached: more
+    /// bytes may be written while it runs. For a writer of [`Extend::append`] these bytes then survive a crash
+    /// under the staged key; for a plain writer it only spreads the cost of `finish`.
+    fn sync(&mut self) -> BoxFuture<'static, Result<(), Error>>;
+
+    /// Makes the object durable, then visible under its key, atomically. `AlreadyExists` when something is there.
+    async fn finish(self: Box<Self>) -> Result<ObjectStat, Error>;
+
+    /// Gives up: frees what was written. For a writer of [`Extend::append`] the object keeps its former bytes.
+    async fn abort(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// Staged objects that grow in place.
+#[async_trait]
+pub trait Extend: Send + Sync {
+    /// Opens `key` for appending after its first `length` bytes; what stands beyond them is discarded. With
+    /// `length` 0 the object is made when absent. A shorter object is `Corrupt`.
+    ///
+    /// Unlike with [`Engine::writer`], the object is readable while it grows. Only one writer may be open on a
+    /// key at a time, which the caller guarantees (a session belongs to one instance, and to one task in it).
+    async fn append(&self, key: &ObjectKey, length: u64) -> Result<Box<dyn Writer>, Error>;
+}

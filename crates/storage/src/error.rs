@@ -1,0 +1,74 @@
+//! What can go wrong in a store, in the words its callers decide by.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Kinds of storage failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// No object under this key.
+    NotFound,
+    /// An object stands under this key already.
+    AlreadyExists,
+    /// The range does not lie within the object.
+    InvalidRange,
+    /// The bytes found are not those that were stored: too short, checksum mismatch.
+    Corrupt,
+    /// The store is full, or a quota is.
+    Full,
+    /// The store refuses access: permissions, credentials, read-only.
+    Denied,
+    /// The store does not answer, or answers that it cannot now.
+    Unavailable,
+    /// The store belongs to another installation or needs a newer version (`roadstead.json`).
+    Foreign,
+    /// Anything else.
+    Other,
+}
+
+/// A storage failure: its kind, whether trying again may help, what was being done, and the cause.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    context: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`; `context` says what was being done to which object, for the log.
+    pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self { kind, context: context.into(), source: None }
+    }
+
+    /// The same with its cause.
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub fn retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|s| s as _)
+    }
+}

@@ -1,0 +1,1 @@
+//! Real servers, clients and ledgers for tests.

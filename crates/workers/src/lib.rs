@@ -1,0 +1,1 @@
+//! Background reconcilers and their supervisor.
