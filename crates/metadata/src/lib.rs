@@ -1,11 +1,21 @@
 //! What is known: the [`Sql`] trait, batches with guards, schema, typed records, the conformance suite.
 
+pub mod base;
 mod batch;
 mod error;
+mod faults;
+pub mod lists;
+mod memory;
+mod migration;
+mod retrying;
 mod sql;
 mod value;
 
 pub use batch::{BATCH_BYTES, BATCH_STATEMENTS, Batch, Millis, Statement};
 pub use error::{CommitError, Committed, QueryError};
+pub use faults::{Fault, Faults, Faulty};
+pub use memory::Memory;
+pub use migration::{MigrateError, Migration, migrate, pending};
+pub use retrying::{RETRIED_FOR, Retrying, commit_once};
 pub use sql::{Freshness, Sql, Status};
 pub use value::{Row, Rows, Value};

@@ -30,22 +30,31 @@ pub enum Status {
 /// The SQL text is shared by all engines, so it keeps to their common dialect: parameters `$1..$n`, first
 /// appearing in ascending order and none repeated; time as milliseconds and ids as parameters, never SQL
 /// functions; no `LIMIT` without `ORDER BY` in a write. `IN ($n)` may take a [`crate::Value::List`].
+///
+/// An engine that is open has the tables of [`crate::base`], and foreign keys are enforced.
 #[async_trait]
 pub trait Sql: std::fmt::Debug + Send + Sync + 'static {
     /// Asks one question.
     async fn query(&self, freshness: Freshness, statement: Statement) -> Result<Rows, QueryError> {
         let mut answers = self.query_many(freshness, vec![statement]).await?;
-        answers.pop().ok_or_else(|| QueryError::Failed("the engine gave no answer".into()))
+        answers
+            .pop()
+            .ok_or_else(|| QueryError::Failed("the engine gave no answer".into()))
     }
 
     /// Asks several questions in one round trip; answers stand in the order of the questions. They need not
     /// see one snapshot.
-    async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError>;
+    async fn query_many(
+        &self,
+        freshness: Freshness,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Rows>, QueryError>;
 
     /// Carries out a batch: all of it or nothing, once per operation id however often it is called.
     ///
     /// After [`CommitError::Unknown`] the same batch, with the same operation id, may be committed again within
-    /// an hour: if it had happened the answer is `Committed { replayed: true }`.
+    /// an hour: if it had happened the answer is `Committed { replayed: true }` ([`crate::commit_once`] does this).
+    /// A batch without statements only takes its operation id, so that an earlier attempt can do nothing more.
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError>;
 
     /// Whether reads and writes work now. Cheap: answered from memory.
