@@ -1,2 +1,64 @@
-//! The project's own tasks.
-fn main() {}
+//! The project's own tasks: `cargo xtask ci` and its stages, each of them also a verb of its own.
+//!
+//! `ci` runs every stage in order and goes on after a failure, so that one run tells everything that is wrong. A stage
+//! answers *passed*, *failed*, or *absent* (a tool or server it needs is not on this machine): absent is a skip by name
+//! on a developer's machine and a failure where `CI=true`, because a gate that skips silently proves nothing.
+//!
+//! Deliberately absent: installing anything. That is `.ci/run`'s work; nothing here changes the machine.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a command-line tool for developers: it prints, reads and writes the tree it is run in"
+)]
+
+mod ci;
+mod floors;
+mod lint;
+mod process;
+mod stage;
+mod suites;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::stage::{Context, STAGES};
+
+/// Tasks of the Roadstead workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run every stage, or those named, and print a closing table.
+    Ci {
+        /// Run only this stage (repeatable).
+        #[arg(long = "stage", value_name = "NAME")]
+        stages: Vec<String>,
+    },
+    /// Run one stage: fmt, clippy, doc, floors, tidy, deny, test, release, ...
+    #[command(external_subcommand)]
+    Stage(Vec<String>),
+}
+
+fn main() -> ExitCode {
+    let names = match Arguments::parse().verb {
+        Verb::Ci { stages } if stages.is_empty() => STAGES.iter().map(|s| s.name.to_owned()).collect(),
+        Verb::Ci { stages } => stages,
+        Verb::Stage(words) => words,
+    };
+    match Context::discover().and_then(|context| ci::run(&context, &names)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
