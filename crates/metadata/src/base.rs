@@ -36,11 +36,7 @@ pub fn purge_operations(before: Millis, limit: i64) -> Statement {
     Statement::new(
         "DELETE FROM operation WHERE id IN \
          (SELECT id FROM operation WHERE id < $1 AND at < $2 ORDER BY id LIMIT $3)",
-        vec![
-            Value::Blob(first_id_at(before).to_vec()),
-            before.into(),
-            limit.into(),
-        ],
+        vec![Value::Blob(first_id_at(before).to_vec()), before.into(), limit.into()],
     )
 }
 

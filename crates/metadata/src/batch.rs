@@ -45,11 +45,7 @@ pub struct Batch {
 impl Batch {
     /// An empty batch; `operation` must be new (UUIDv7).
     pub fn new(operation: Uuid, at: Millis) -> Self {
-        Self {
-            operation,
-            at,
-            statements: Vec::new(),
-        }
+        Self { operation, at, statements: Vec::new() }
     }
 
     /// Adds a statement.
@@ -66,24 +62,17 @@ impl Batch {
 
     /// Size in bytes as counted against [`BATCH_BYTES`].
     pub fn size(&self) -> usize {
-        self.statements
-            .iter()
-            .map(|s| s.sql.len() + 16 + s.params.iter().map(Value::size).sum::<usize>())
-            .sum()
+        self.statements.iter().map(|s| s.sql.len() + 16 + s.params.iter().map(Value::size).sum::<usize>()).sum()
     }
 
     /// Whether the batch keeps to [`BATCH_STATEMENTS`] and [`BATCH_BYTES`]; every engine asks before it submits.
     pub fn check(&self) -> Result<(), CommitError> {
         let (count, size) = (self.statements.len(), self.size());
         if count > BATCH_STATEMENTS {
-            return Err(CommitError::TooLarge(format!(
-                "{count} statements, at most {BATCH_STATEMENTS}"
-            )));
+            return Err(CommitError::TooLarge(format!("{count} statements, at most {BATCH_STATEMENTS}")));
         }
         if size > BATCH_BYTES {
-            return Err(CommitError::TooLarge(format!(
-                "{size} bytes, at most {BATCH_BYTES}"
-            )));
+            return Err(CommitError::TooLarge(format!("{size} bytes, at most {BATCH_BYTES}")));
         }
         Ok(())
     }

@@ -81,20 +81,13 @@ pub struct Faulty<S> {
 impl<S: Sql> Faulty<S> {
     /// An engine that behaves as `inner` until a switch is set.
     pub fn new(inner: S) -> Self {
-        Self {
-            inner,
-            faults: Faults::default(),
-        }
+        Self { inner, faults: Faults::default() }
     }
 }
 
 #[async_trait]
 impl<S: Sql> Sql for Faulty<S> {
-    async fn query_many(
-        &self,
-        freshness: Freshness,
-        statements: Vec<Statement>,
-    ) -> Result<Vec<Rows>, QueryError> {
+    async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
         self.faults.question()?;
         self.inner.query_many(freshness, statements).await
     }

@@ -9,6 +9,8 @@ mod memory;
 mod migration;
 mod retrying;
 mod sql;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 mod value;
 
 pub use batch::{BATCH_BYTES, BATCH_STATEMENTS, Batch, Millis, Statement};

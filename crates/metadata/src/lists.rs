@@ -16,9 +16,7 @@ pub const SQLITE_PARAMETERS: usize = 32_766;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// The lists spread to more parameters than the engine takes.
-    #[error(
-        "{count} parameters after spreading lists, the engine takes {SQLITE_PARAMETERS}: ask in several questions"
-    )]
+    #[error("{count} parameters after spreading lists, the engine takes {SQLITE_PARAMETERS}: ask in several questions")]
     TooMany {
         /// How many there would be.
         count: usize,
@@ -55,10 +53,7 @@ pub fn expand(statement: Statement) -> Result<(Cow<'static, str>, Vec<Value>), L
     }
     let places = parameters(sql);
     if places.len() != params.len() {
-        return Err(ListError::Count {
-            given: params.len(),
-            wanted: places.len(),
-        });
+        return Err(ListError::Count { given: params.len(), wanted: places.len() });
     }
     let mut text = String::with_capacity(sql.len() + 64);
     let mut flat = Vec::with_capacity(params.len() + 64);
@@ -66,10 +61,7 @@ pub fn expand(statement: Statement) -> Result<(Cow<'static, str>, Vec<Value>), L
     for (index, (place, param)) in places.iter().zip(params).enumerate() {
         let expected = index + 1;
         if place.number != expected {
-            return Err(ListError::Order {
-                expected,
-                found: place.number,
-            });
+            return Err(ListError::Order { expected, found: place.number });
         }
         text.push_str(&sql[copied..place.start]);
         copied = place.end;
@@ -93,12 +85,7 @@ pub fn expand(statement: Statement) -> Result<(Cow<'static, str>, Vec<Value>), L
     }
 }
 
-fn spread(
-    values: Vec<Value>,
-    number: usize,
-    text: &mut String,
-    flat: &mut Vec<Value>,
-) -> Result<(), ListError> {
+fn spread(values: Vec<Value>, number: usize, text: &mut String, flat: &mut Vec<Value>) -> Result<(), ListError> {
     if values.is_empty() {
         text.push_str("SELECT NULL WHERE 0");
     }
@@ -134,14 +121,8 @@ fn alone_in_list(sql: &str, place: &Parameter) -> bool {
         return false;
     };
     let before = before.trim_end().as_bytes();
-    let operator = before
-        .len()
-        .checked_sub(2)
-        .is_some_and(|at| before[at..].eq_ignore_ascii_case(b"in"));
-    let word = before
-        .len()
-        .checked_sub(3)
-        .is_none_or(|at| !is_word(before[at]));
+    let operator = before.len().checked_sub(2).is_some_and(|at| before[at..].eq_ignore_ascii_case(b"in"));
+    let word = before.len().checked_sub(3).is_none_or(|at| !is_word(before[at]));
     operator && word && sql[place.end..].trim_start().starts_with(')')
 }
 
@@ -160,17 +141,10 @@ fn parameters(sql: &str) -> Vec<Parameter> {
             b'-' if bytes[at..].starts_with(b"--") => past(sql, at + 2, b"\n"),
             b'/' if bytes[at..].starts_with(b"/*") => past(sql, at + 2, b"*/"),
             b'$' => {
-                let digits = bytes[at + 1..]
-                    .iter()
-                    .take_while(|b| b.is_ascii_digit())
-                    .count();
+                let digits = bytes[at + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
                 let end = at + 1 + digits;
                 if let Ok(number) = sql[at + 1..end].parse() {
-                    found.push(Parameter {
-                        start: at,
-                        end,
-                        number,
-                    });
+                    found.push(Parameter { start: at, end, number });
                 }
                 end
             }
@@ -184,9 +158,7 @@ fn parameters(sql: &str) -> Vec<Parameter> {
 /// which comes to the same.
 fn past(sql: &str, from: usize, close: &[u8]) -> usize {
     let rest = &sql.as_bytes()[from..];
-    rest.windows(close.len())
-        .position(|window| window == close)
-        .map_or(sql.len(), |at| from + at + close.len())
+    rest.windows(close.len()).position(|window| window == close).map_or(sql.len(), |at| from + at + close.len())
 }
 
 #[cfg(test)]

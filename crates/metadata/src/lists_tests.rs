@@ -20,27 +20,16 @@ fn refused(sql: &'static str, params: Vec<Value>) -> ListError {
 
 #[test]
 fn spreads_a_list_and_renumbers_what_follows() {
-    let (text, params) = expanded(
-        "SELECT 1 WHERE a = $1 AND b IN ($2) AND c = $3",
-        vec![7.into(), list(&[1, 2, 3]), "x".into()],
-    );
-    assert_eq!(
-        text,
-        "SELECT 1 WHERE a = $1 AND b IN ($2, $3, $4) AND c = $5"
-    );
+    let (text, params) =
+        expanded("SELECT 1 WHERE a = $1 AND b IN ($2) AND c = $3", vec![7.into(), list(&[1, 2, 3]), "x".into()]);
+    assert_eq!(text, "SELECT 1 WHERE a = $1 AND b IN ($2, $3, $4) AND c = $5");
     assert_eq!(params, [7.into(), 1.into(), 2.into(), 3.into(), "x".into()]);
 }
 
 #[test]
 fn an_empty_list_takes_no_parameter() {
-    let (text, params) = expanded(
-        "SELECT 1 WHERE a in ( $1 ) AND b = $2",
-        vec![list(&[]), 5.into()],
-    );
-    assert_eq!(
-        text,
-        "SELECT 1 WHERE a in ( SELECT NULL WHERE 0 ) AND b = $1"
-    );
+    let (text, params) = expanded("SELECT 1 WHERE a in ( $1 ) AND b = $2", vec![list(&[]), 5.into()]);
+    assert_eq!(text, "SELECT 1 WHERE a in ( SELECT NULL WHERE 0 ) AND b = $1");
     assert_eq!(params, [5.into()]);
 }
 
@@ -62,42 +51,15 @@ fn a_statement_without_lists_is_left_alone() {
 
 #[test]
 fn faults_of_the_caller_are_named() {
-    assert_eq!(
-        refused("SELECT $1", vec![list(&[1])]),
-        ListError::Misplaced(1)
-    );
-    assert_eq!(
-        refused("SELECT min($1)", vec![list(&[1])]),
-        ListError::Misplaced(1)
-    );
-    assert_eq!(
-        refused("SELECT margin($1)", vec![list(&[1])]),
-        ListError::Misplaced(1)
-    );
-    assert_eq!(
-        refused("SELECT 1 WHERE a IN ($1, $2)", vec![list(&[1]), 2.into()]),
-        ListError::Misplaced(1)
-    );
-    assert_eq!(
-        refused(
-            "SELECT 1 WHERE a IN ($1)",
-            vec![Value::List(vec![list(&[1])])]
-        ),
-        ListError::Nested(1)
-    );
-    assert_eq!(
-        refused("SELECT 1 WHERE a IN ($2)", vec![list(&[1])]),
-        ListError::Order {
-            expected: 1,
-            found: 2
-        }
-    );
+    assert_eq!(refused("SELECT $1", vec![list(&[1])]), ListError::Misplaced(1));
+    assert_eq!(refused("SELECT min($1)", vec![list(&[1])]), ListError::Misplaced(1));
+    assert_eq!(refused("SELECT margin($1)", vec![list(&[1])]), ListError::Misplaced(1));
+    assert_eq!(refused("SELECT 1 WHERE a IN ($1, $2)", vec![list(&[1]), 2.into()]), ListError::Misplaced(1));
+    assert_eq!(refused("SELECT 1 WHERE a IN ($1)", vec![Value::List(vec![list(&[1])])]), ListError::Nested(1));
+    assert_eq!(refused("SELECT 1 WHERE a IN ($2)", vec![list(&[1])]), ListError::Order { expected: 1, found: 2 });
     assert_eq!(
         refused("SELECT 1 WHERE a IN ($1)", vec![list(&[1]), 2.into()]),
-        ListError::Count {
-            given: 2,
-            wanted: 1
-        }
+        ListError::Count { given: 2, wanted: 1 }
     );
 }
 
@@ -105,28 +67,16 @@ fn faults_of_the_caller_are_named() {
 fn the_limit_of_parameters_is_exact() {
     let sql = "SELECT 1 WHERE a IN ($1) AND b = $2";
     let of = |count: usize| vec![Value::List(vec![Value::Null; count]), Value::Null];
-    assert_eq!(
-        expanded(sql, of(SQLITE_PARAMETERS - 1)).1.len(),
-        SQLITE_PARAMETERS
-    );
-    assert_eq!(
-        refused(sql, of(SQLITE_PARAMETERS)),
-        ListError::TooMany {
-            count: SQLITE_PARAMETERS + 1
-        }
-    );
+    assert_eq!(expanded(sql, of(SQLITE_PARAMETERS - 1)).1.len(), SQLITE_PARAMETERS);
+    assert_eq!(refused(sql, of(SQLITE_PARAMETERS)), ListError::TooMany { count: SQLITE_PARAMETERS + 1 });
 }
 
 /// A table of the numbers 0 to 19 and one NULL.
 fn numbers() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
-    connection
-        .execute_batch("CREATE TABLE n(v BIGINT); INSERT INTO n VALUES (NULL)")
-        .unwrap();
+    connection.execute_batch("CREATE TABLE n(v BIGINT); INSERT INTO n VALUES (NULL)").unwrap();
     for v in 0..20 {
-        connection
-            .execute("INSERT INTO n VALUES ($1)", [v])
-            .unwrap();
+        connection.execute("INSERT INTO n VALUES ($1)", [v]).unwrap();
     }
     connection
 }
@@ -134,33 +84,14 @@ fn numbers() -> Connection {
 fn values(connection: &Connection, sql: &'static str, params: Vec<Value>) -> Vec<Option<i64>> {
     let (text, params) = expand(Statement::new(sql, params)).unwrap();
     let mut prepared = connection.prepare(&text).unwrap();
-    prepared
-        .query_map(rusqlite::params_from_iter(&params), |r| r.get(0))
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap()
+    prepared.query_map(rusqlite::params_from_iter(&params), |r| r.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
 #[test]
 fn an_empty_list_matches_nothing_and_its_opposite_everything() {
     let connection = numbers();
-    assert_eq!(
-        values(
-            &connection,
-            "SELECT v FROM n WHERE v IN ($1)",
-            vec![list(&[])]
-        ),
-        []
-    );
-    assert_eq!(
-        values(
-            &connection,
-            "SELECT v FROM n WHERE v NOT IN ($1)",
-            vec![list(&[])]
-        )
-        .len(),
-        21
-    );
+    assert_eq!(values(&connection, "SELECT v FROM n WHERE v IN ($1)", vec![list(&[])]), []);
+    assert_eq!(values(&connection, "SELECT v FROM n WHERE v NOT IN ($1)", vec![list(&[])]).len(), 21);
 }
 
 proptest! {

@@ -13,8 +13,7 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use crate::faults::Faults;
 use crate::lists::expand;
 use crate::{
-    Batch, CommitError, Committed, Fault, Freshness, QueryError, Row, Rows, Sql, Statement, Status,
-    Value, base,
+    Batch, CommitError, Committed, Fault, Freshness, QueryError, Row, Rows, Sql, Statement, Status, Value, base,
 };
 
 /// An in-memory metadata engine. Its content is gone when it is dropped.
@@ -34,12 +33,8 @@ impl Memory {
             connection.execute_batch(&base::SQLITE.join(";"))?;
             Ok(connection)
         };
-        let connection = open()
-            .map_err(|e| QueryError::Failed(format!("cannot open in-memory metadata: {e}")))?;
-        Ok(Self {
-            connection: Mutex::new(connection),
-            faults: Faults::default(),
-        })
+        let connection = open().map_err(|e| QueryError::Failed(format!("cannot open in-memory metadata: {e}")))?;
+        Ok(Self { connection: Mutex::new(connection), faults: Faults::default() })
     }
 
     /// Claims `status` from now on: commits need [`Status::Writable`], questions fail while [`Status::Down`].
@@ -55,27 +50,18 @@ impl Memory {
 
 #[async_trait]
 impl Sql for Memory {
-    async fn query_many(
-        &self,
-        _: Freshness,
-        statements: Vec<Statement>,
-    ) -> Result<Vec<Rows>, QueryError> {
+    async fn query_many(&self, _: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
         // Tasks on one thread interleave here as they do with an engine that is waited for.
         tokio::task::yield_now().await;
         self.faults.question()?;
         let connection = self.connection.lock();
-        statements
-            .into_iter()
-            .map(|statement| ask(&connection, statement))
-            .collect()
+        statements.into_iter().map(|statement| ask(&connection, statement)).collect()
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
         batch.check()?;
         tokio::task::yield_now().await;
-        self.faults
-            .commit(async { carry_out(&mut self.connection.lock(), batch) })
-            .await
+        self.faults.commit(async { carry_out(&mut self.connection.lock(), batch) }).await
     }
 
     fn status(&self) -> Status {
@@ -94,16 +80,11 @@ fn ask(connection: &Connection, statement: Statement) -> Result<Rows, QueryError
         }
         let columns = prepared.column_count();
         let rows = prepared.query_map(rusqlite::params_from_iter(&params), |row| {
-            (0..columns)
-                .map(|index| column(row.get_ref(index)?, index))
-                .collect::<rusqlite::Result<_>>()
-                .map(Row)
+            (0..columns).map(|index| column(row.get_ref(index)?, index)).collect::<rusqlite::Result<_>>().map(Row)
         })?;
         rows.collect::<rusqlite::Result<_>>().map(Some)
     };
-    read()
-        .map_err(|e| failed(&e))?
-        .ok_or_else(|| failed(&"a question may not write"))
+    read().map_err(|e| failed(&e))?.ok_or_else(|| failed(&"a question may not write"))
 }
 
 fn carry_out(connection: &mut Connection, batch: Batch) -> Result<Committed, CommitError> {
@@ -115,26 +96,20 @@ fn carry_out(connection: &mut Connection, batch: Batch) -> Result<Committed, Com
     let count = batch.statements.len();
     for (index, statement) in batch.statements.into_iter().enumerate() {
         let place = format!("statement {} of {count}: {}", index + 1, statement.sql);
-        let (sql, params) =
-            expand(statement).map_err(|e| CommitError::Failed(format!("{e} ({place})")))?;
+        let (sql, params) = expand(statement).map_err(|e| CommitError::Failed(format!("{e} ({place})")))?;
         transaction
             .prepare_cached(&sql)
             .and_then(|mut prepared| prepared.execute(rusqlite::params_from_iter(&params)))
             .map_err(|e| refusal(&e, &place))?;
     }
-    transaction
-        .commit()
-        .map_err(|e| refusal(&e, "end of the batch"))?;
+    transaction.commit().map_err(|e| refusal(&e, "end of the batch"))?;
     Ok(Committed { replayed: false })
 }
 
 /// Takes the batch's operation id; `false` when it was taken before.
 fn take_operation(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
     let id = batch.operation.as_bytes().as_slice();
-    match transaction
-        .prepare_cached(base::TAKE_OPERATION)?
-        .execute((id, batch.at))
-    {
+    match transaction.prepare_cached(base::TAKE_OPERATION)?.execute((id, batch.at)) {
         Ok(_) => Ok(true),
         Err(e) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(false),
         Err(e) => Err(e),
@@ -159,11 +134,7 @@ fn column(value: ValueRef<'_>, index: usize) -> rusqlite::Result<Value> {
         }
         ValueRef::Blob(v) => Value::Blob(v.to_vec()),
         real @ ValueRef::Real(_) => {
-            return Err(rusqlite::Error::InvalidColumnType(
-                index,
-                "a real number".into(),
-                real.data_type(),
-            ));
+            return Err(rusqlite::Error::InvalidColumnType(index, "a real number".into(), real.data_type()));
         }
     })
 }
@@ -176,9 +147,7 @@ impl ToSql for Value {
             Value::Text(v) => ValueRef::Text(v.as_bytes()),
             Value::Blob(v) => ValueRef::Blob(v),
             Value::List(_) => {
-                return Err(rusqlite::Error::ToSqlConversionFailure(
-                    "a list was not expanded".into(),
-                ));
+                return Err(rusqlite::Error::ToSqlConversionFailure("a list was not expanded".into()));
             }
         }))
     }

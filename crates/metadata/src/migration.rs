@@ -35,9 +35,7 @@ pub enum MigrateError {
         known: u32,
     },
     /// The list of migrations is not numbered 1, 2, 3, ...: a fault of the program.
-    #[error(
-        "migration {name:?} has version {version} and stands at place {place}: a fault in this program"
-    )]
+    #[error("migration {name:?} has version {version} and stands at place {place}: a fault in this program")]
     Numbering {
         /// The migration's name.
         name: &'static str,
@@ -65,37 +63,27 @@ pub enum MigrateError {
 const WITHIN: Duration = Duration::from_secs(60);
 
 const CURRENT: &str = "SELECT coalesce(max(version), 0) FROM schema_version";
-const STILL_AT: &str = "INSERT INTO guard(ok) SELECT 0 WHERE (SELECT coalesce(max(version), 0) FROM schema_version) <> $1";
+const STILL_AT: &str =
+    "INSERT INTO guard(ok) SELECT 0 WHERE (SELECT coalesce(max(version), 0) FROM schema_version) <> $1";
 const RECORD: &str = "INSERT INTO schema_version(version, name, applied_at) VALUES ($1, $2, $3)";
 
 /// The migrations that a schema at version `current` still needs, in order. 0 is the empty schema.
 pub fn pending(migrations: &[Migration], current: u32) -> Result<&[Migration], MigrateError> {
     for (place, migration) in (1..).zip(migrations) {
         if migration.version != place {
-            return Err(MigrateError::Numbering {
-                name: migration.name,
-                version: migration.version,
-                place,
-            });
+            return Err(MigrateError::Numbering { name: migration.name, version: migration.version, place });
         }
     }
     let known = migrations.last().map_or(0, |m| m.version);
     migrations
         .get(usize::try_from(current).unwrap_or(usize::MAX)..)
-        .ok_or(MigrateError::Newer {
-            found: current,
-            known,
-        })
+        .ok_or(MigrateError::Newer { found: current, known })
 }
 
 /// Brings the schema to the newest of `migrations`. `at` is the wall clock, for the record.
 ///
 /// Nothing is written when it is there already, so that an instance also starts while metadata is read-only.
-pub async fn migrate(
-    sql: &dyn Sql,
-    migrations: &[Migration],
-    at: Millis,
-) -> Result<(), MigrateError> {
+pub async fn migrate(sql: &dyn Sql, migrations: &[Migration], at: Millis) -> Result<(), MigrateError> {
     if pending(migrations, version(sql, Freshness::Local).await?)?.is_empty() {
         return Ok(());
     }
@@ -105,19 +93,11 @@ pub async fn migrate(
             return Ok(());
         };
         match commit_once(sql, batch(next, current, at), WITHIN).await {
-            Ok(_) => tracing::info!(
-                version = next.version,
-                name = next.name,
-                "metadata schema migrated"
-            ),
+            Ok(_) => tracing::info!(version = next.version, name = next.name, "metadata schema migrated"),
             Err(source) => {
                 // Another process may have been first; if the version did not move, the refusal is the migration's own.
                 if version(sql, Freshness::Latest).await? == current {
-                    return Err(MigrateError::Commit {
-                        version: next.version,
-                        name: next.name,
-                        source,
-                    });
+                    return Err(MigrateError::Commit { version: next.version, name: next.name, source });
                 }
             }
         }
@@ -126,31 +106,16 @@ pub async fn migrate(
 
 /// The schema's version; 0 is the empty schema.
 async fn version(sql: &dyn Sql, freshness: Freshness) -> Result<u32, QueryError> {
-    let rows = sql
-        .query(freshness, Statement::new(CURRENT, vec![]))
-        .await?;
-    let version = rows
-        .first()
-        .ok_or_else(|| QueryError::Failed("no row for the schema version".into()))?
-        .integer(0)?;
-    u32::try_from(version)
-        .map_err(|_| QueryError::Failed(format!("schema version {version} is out of range")))
+    let rows = sql.query(freshness, Statement::new(CURRENT, vec![])).await?;
+    let version = rows.first().ok_or_else(|| QueryError::Failed("no row for the schema version".into()))?.integer(0)?;
+    u32::try_from(version).map_err(|_| QueryError::Failed(format!("schema version {version} is out of range")))
 }
 
 fn batch(migration: &Migration, current: u32, at: Millis) -> Batch {
     let mut batch = Batch::new(uuid::Uuid::now_v7(), at);
     batch.push(Statement::new(STILL_AT, vec![i64::from(current).into()]));
-    batch.extend(
-        migration
-            .sqlite
-            .iter()
-            .map(|ddl| Statement::new(ddl, vec![])),
-    );
-    let record = vec![
-        i64::from(migration.version).into(),
-        migration.name.into(),
-        at.into(),
-    ];
+    batch.extend(migration.sqlite.iter().map(|ddl| Statement::new(ddl, vec![])));
+    let record = vec![i64::from(migration.version).into(), migration.name.into(), at.into()];
     batch.push(Statement::new(RECORD, record));
     batch
 }

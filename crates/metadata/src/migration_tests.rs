@@ -5,37 +5,16 @@ use std::sync::Arc;
 use super::*;
 use crate::{Fault, Memory, Status};
 
-const ONE: Migration = Migration {
-    version: 1,
-    name: "first",
-    sqlite: &["CREATE TABLE a(k BIGINT NOT NULL PRIMARY KEY)"],
-};
-const TWO: Migration = Migration {
-    version: 2,
-    name: "second",
-    sqlite: &["INSERT INTO a(k) VALUES (1)", "CREATE TABLE b(k BIGINT)"],
-};
-const BROKEN: Migration = Migration {
-    version: 2,
-    name: "broken",
-    sqlite: &["CREATE TABLE b(k BIGINT)", "NOT SQL"],
-};
+const ONE: Migration =
+    Migration { version: 1, name: "first", sqlite: &["CREATE TABLE a(k BIGINT NOT NULL PRIMARY KEY)"] };
+const TWO: Migration =
+    Migration { version: 2, name: "second", sqlite: &["INSERT INTO a(k) VALUES (1)", "CREATE TABLE b(k BIGINT)"] };
+const BROKEN: Migration = Migration { version: 2, name: "broken", sqlite: &["CREATE TABLE b(k BIGINT)", "NOT SQL"] };
 
 async fn versions(sql: &dyn Sql) -> Vec<(i64, String, i64)> {
-    let ask = Statement::new(
-        "SELECT version, name, applied_at FROM schema_version ORDER BY version",
-        vec![],
-    );
+    let ask = Statement::new("SELECT version, name, applied_at FROM schema_version ORDER BY version", vec![]);
     let rows = sql.query(Freshness::Latest, ask).await.unwrap();
-    rows.iter()
-        .map(|r| {
-            (
-                r.integer(0).unwrap(),
-                r.text(1).unwrap().to_owned(),
-                r.integer(2).unwrap(),
-            )
-        })
-        .collect()
+    rows.iter().map(|r| (r.integer(0).unwrap(), r.text(1).unwrap().to_owned(), r.integer(2).unwrap())).collect()
 }
 
 #[test]
@@ -48,22 +27,8 @@ fn pending_is_what_comes_after_the_version_found() {
 
 #[test]
 fn a_gap_in_the_numbers_is_a_fault() {
-    assert!(matches!(
-        pending(&[TWO], 0),
-        Err(MigrateError::Numbering {
-            version: 2,
-            place: 1,
-            ..
-        })
-    ));
-    assert!(matches!(
-        pending(&[ONE, ONE], 2),
-        Err(MigrateError::Numbering {
-            version: 1,
-            place: 2,
-            ..
-        })
-    ));
+    assert!(matches!(pending(&[TWO], 0), Err(MigrateError::Numbering { version: 2, place: 1, .. })));
+    assert!(matches!(pending(&[ONE, ONE], 2), Err(MigrateError::Numbering { version: 1, place: 2, .. })));
 }
 
 #[tokio::test]
@@ -72,10 +37,7 @@ async fn each_happens_once_and_is_recorded() {
     migrate(&memory, &[ONE], 10).await.unwrap();
     migrate(&memory, &[ONE, TWO], 20).await.unwrap();
     migrate(&memory, &[ONE, TWO], 30).await.unwrap();
-    assert_eq!(
-        versions(&memory).await,
-        [(1, "first".into(), 10), (2, "second".into(), 20)]
-    );
+    assert_eq!(versions(&memory).await, [(1, "first".into(), 10), (2, "second".into(), 20)]);
 }
 
 #[tokio::test]
@@ -83,32 +45,16 @@ async fn a_newer_database_is_refused_with_the_way_out() {
     let memory = Memory::open().unwrap();
     migrate(&memory, &[ONE, TWO], 0).await.unwrap();
     let refused = migrate(&memory, &[ONE], 0).await.unwrap_err();
-    assert!(matches!(
-        refused,
-        MigrateError::Newer { found: 2, known: 1 }
-    ));
+    assert!(matches!(refused, MigrateError::Newer { found: 2, known: 1 }));
     let text = refused.to_string();
-    assert!(
-        text.contains("version 2") && text.contains("up to 1") && text.contains("restore a backup"),
-        "{text}"
-    );
+    assert!(text.contains("version 2") && text.contains("up to 1") && text.contains("restore a backup"), "{text}");
 }
 
 #[tokio::test]
 async fn a_failed_migration_leaves_nothing_and_names_itself() {
     let memory = Memory::open().unwrap();
     let refused = migrate(&memory, &[ONE, BROKEN], 0).await.unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            MigrateError::Commit {
-                version: 2,
-                name: "broken",
-                ..
-            }
-        ),
-        "{refused}"
-    );
+    assert!(matches!(refused, MigrateError::Commit { version: 2, name: "broken", .. }), "{refused}");
     assert_eq!(versions(&memory).await.len(), 1);
     migrate(&memory, &[ONE, TWO], 0).await.unwrap();
 }
@@ -130,14 +76,7 @@ async fn a_current_schema_needs_no_write() {
     migrate(&memory, &[ONE], 0).await.unwrap();
     let refused = migrate(&memory, &[ONE, TWO], 0).await.unwrap_err();
     assert!(
-        matches!(
-            refused,
-            MigrateError::Commit {
-                version: 2,
-                source: CommitError::Unavailable(_),
-                ..
-            }
-        ),
+        matches!(refused, MigrateError::Commit { version: 2, source: CommitError::Unavailable(_), .. }),
         "{refused}"
     );
 }

@@ -22,11 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// Any other answer of a first attempt comes back at once: it is known that nothing happened, and whether to try
 /// again is the caller's to decide. [`CommitError::Unknown`] comes back when the time is over.
-pub async fn commit_once(
-    sql: &dyn Sql,
-    batch: Batch,
-    within: Duration,
-) -> Result<Committed, CommitError> {
+pub async fn commit_once(sql: &dyn Sql, batch: Batch, within: Duration) -> Result<Committed, CommitError> {
     let deadline = Instant::now() + within.min(RETRIED_FOR);
     let mut doubtful = match attempt(sql, batch.clone(), deadline).await {
         Err(CommitError::Unknown(reason)) => reason,
@@ -41,16 +37,12 @@ pub async fn commit_once(
         pause = (pause * 2).min(LONGEST_PAUSE);
         match attempt(sql, batch.clone(), deadline).await {
             Ok(committed) => return Ok(committed),
-            Err(CommitError::Unknown(reason) | CommitError::Unavailable(reason)) => {
-                doubtful = reason
-            }
-            Err(refused) => {
-                match attempt(sql, Batch::new(batch.operation, batch.at), deadline).await {
-                    Ok(Committed { replayed: false }) => return Err(refused),
-                    Ok(replayed) => return Ok(replayed),
-                    Err(error) => doubtful = error.to_string(),
-                }
-            }
+            Err(CommitError::Unknown(reason) | CommitError::Unavailable(reason)) => doubtful = reason,
+            Err(refused) => match attempt(sql, Batch::new(batch.operation, batch.at), deadline).await {
+                Ok(Committed { replayed: false }) => return Err(refused),
+                Ok(replayed) => return Ok(replayed),
+                Err(error) => doubtful = error.to_string(),
+            },
         }
     }
 }
@@ -58,11 +50,7 @@ pub async fn commit_once(
 async fn attempt(sql: &dyn Sql, batch: Batch, deadline: Instant) -> Result<Committed, CommitError> {
     timeout_at(deadline, sql.commit(batch))
         .await
-        .unwrap_or_else(|_| {
-            Err(CommitError::Unknown(
-                "no answer within the time allowed".into(),
-            ))
-        })
+        .unwrap_or_else(|_| Err(CommitError::Unknown("no answer within the time allowed".into())))
 }
 
 /// An engine whose every commit goes through [`commit_once`].
@@ -81,11 +69,7 @@ impl<S: Sql> Retrying<S> {
 
 #[async_trait]
 impl<S: Sql> Sql for Retrying<S> {
-    async fn query_many(
-        &self,
-        freshness: Freshness,
-        statements: Vec<Statement>,
-    ) -> Result<Vec<Rows>, QueryError> {
+    async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
         self.inner.query_many(freshness, statements).await
     }
 

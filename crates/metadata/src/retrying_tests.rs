@@ -18,9 +18,7 @@ fn add(version: i64) -> Batch {
 
 async fn count(sql: &dyn Sql) -> i64 {
     let ask = Statement::new("SELECT count(*) FROM schema_version", vec![]);
-    sql.query(Freshness::Latest, ask).await.unwrap()[0]
-        .integer(0)
-        .unwrap()
+    sql.query(Freshness::Latest, ask).await.unwrap()[0].integer(0).unwrap()
 }
 
 /// Answers what it is told, and keeps what it was asked.
@@ -34,10 +32,7 @@ impl Script {
     fn new(answers: impl IntoIterator<Item = Result<Committed, CommitError>>) -> Self {
         let mut answers: Vec<_> = answers.into_iter().collect();
         answers.reverse();
-        Self {
-            answers: Mutex::new(answers),
-            asked: Mutex::default(),
-        }
+        Self { answers: Mutex::new(answers), asked: Mutex::default() }
     }
 }
 
@@ -92,11 +87,7 @@ async fn every_retry_carries_the_same_operation_id() {
     commit_once(&script, batch.clone(), MINUTE).await.unwrap();
     let asked = script.asked.lock();
     assert_eq!(asked.len(), 3);
-    assert!(
-        asked
-            .iter()
-            .all(|a| a.operation == batch.operation && a.statements == batch.statements)
-    );
+    assert!(asked.iter().all(|a| a.operation == batch.operation && a.statements == batch.statements));
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,20 +104,14 @@ async fn unavailable_after_unknown_is_still_unknown() {
     let script = Script::new([unknown(), unavailable(), DONE_BEFORE]);
     assert!(commit_once(&script, add(1), MINUTE).await.unwrap().replayed);
     let script = Script::new([unknown(), unavailable()]);
-    assert!(matches!(
-        commit_once(&script, add(1), MINUTE).await,
-        Err(CommitError::Unknown(_))
-    ));
+    assert!(matches!(commit_once(&script, add(1), MINUTE).await, Err(CommitError::Unknown(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_conflict_after_unknown_is_final_once_the_operation_id_is_taken() {
     let script = Script::new([unknown(), conflict(), DONE]);
     let batch = add(1);
-    assert!(matches!(
-        commit_once(&script, batch.clone(), MINUTE).await,
-        Err(CommitError::Conflict(_))
-    ));
+    assert!(matches!(commit_once(&script, batch.clone(), MINUTE).await, Err(CommitError::Conflict(_))));
     {
         let asked = script.asked.lock();
         assert_eq!(asked[2].operation, batch.operation);
@@ -143,10 +128,7 @@ async fn a_late_first_attempt_does_nothing_after_a_reported_conflict() {
     let mut batch = add(1);
     batch.push(Statement::new(ABORT, vec![]));
     memory.fail_next_commit(Fault::UnknownNotDone);
-    assert!(matches!(
-        commit_once(&memory, batch.clone(), MINUTE).await,
-        Err(CommitError::Conflict(_))
-    ));
+    assert!(matches!(commit_once(&memory, batch.clone(), MINUTE).await, Err(CommitError::Conflict(_))));
     // What would have made the guard hold happened meanwhile, and the first attempt arrives.
     batch.statements.pop();
     assert!(memory.commit(batch).await.unwrap().replayed);
@@ -157,23 +139,13 @@ async fn a_late_first_attempt_does_nothing_after_a_reported_conflict() {
 async fn gives_up_at_the_deadline_on_the_monotonic_clock() {
     let started = Instant::now();
     let silent = Script::new([]);
-    assert!(matches!(
-        commit_once(&silent, add(1), MINUTE).await,
-        Err(CommitError::Unknown(_))
-    ));
+    assert!(matches!(commit_once(&silent, add(1), MINUTE).await, Err(CommitError::Unknown(_))));
     assert_eq!(started.elapsed(), MINUTE);
 
     let started = Instant::now();
     let silent = Script::new([unknown()]);
-    assert!(matches!(
-        commit_once(&silent, add(1), 100 * RETRIED_FOR).await,
-        Err(CommitError::Unknown(_))
-    ));
-    assert_eq!(
-        started.elapsed(),
-        RETRIED_FOR,
-        "nothing is retried after an hour"
-    );
+    assert!(matches!(commit_once(&silent, add(1), 100 * RETRIED_FOR).await, Err(CommitError::Unknown(_))));
+    assert_eq!(started.elapsed(), RETRIED_FOR, "nothing is retried after an hour");
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,18 +37,12 @@ pub trait Sql: std::fmt::Debug + Send + Sync + 'static {
     /// Asks one question.
     async fn query(&self, freshness: Freshness, statement: Statement) -> Result<Rows, QueryError> {
         let mut answers = self.query_many(freshness, vec![statement]).await?;
-        answers
-            .pop()
-            .ok_or_else(|| QueryError::Failed("the engine gave no answer".into()))
+        answers.pop().ok_or_else(|| QueryError::Failed("the engine gave no answer".into()))
     }
 
     /// Asks several questions in one round trip; answers stand in the order of the questions. They need not
     /// see one snapshot.
-    async fn query_many(
-        &self,
-        freshness: Freshness,
-        statements: Vec<Statement>,
-    ) -> Result<Vec<Rows>, QueryError>;
+    async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError>;
 
     /// Carries out a batch: all of it or nothing, once per operation id however often it is called.
     ///
@@ -59,4 +53,19 @@ pub trait Sql: std::fmt::Debug + Send + Sync + 'static {
 
     /// Whether reads and writes work now. Cheap: answered from memory.
     fn status(&self) -> Status;
+}
+
+#[async_trait]
+impl<S: Sql + ?Sized> Sql for std::sync::Arc<S> {
+    async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
+        (**self).query_many(freshness, statements).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        (**self).commit(batch).await
+    }
+
+    fn status(&self) -> Status {
+        (**self).status()
+    }
 }

@@ -80,10 +80,7 @@ pub struct Row(pub Vec<Value>);
 
 impl Row {
     fn wrong(&self, index: usize, wanted: &str) -> QueryError {
-        QueryError::Failed(format!(
-            "column {index} is not {wanted}: {:?}",
-            self.0.get(index)
-        ))
+        QueryError::Failed(format!("column {index} is not {wanted}: {:?}", self.0.get(index)))
     }
 
     /// Whether the column is NULL (or absent).
@@ -117,8 +114,7 @@ impl Row {
 
     /// A digest column.
     pub fn digest(&self, index: usize) -> Result<roadstead_oci::Digest, QueryError> {
-        roadstead_oci::Digest::from_slice(self.blob(index)?)
-            .map_err(|_| self.wrong(index, "a digest"))
+        roadstead_oci::Digest::from_slice(self.blob(index)?).map_err(|_| self.wrong(index, "a digest"))
     }
 
     /// An id column.

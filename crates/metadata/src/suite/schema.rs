@@ -1,0 +1,29 @@
+//! Clauses on the schema: migrations through the engine's own commits.
+
+use std::sync::Arc;
+
+use super::{AT, TABLES, number};
+use crate::{MigrateError, Sql, migrate};
+
+const VERSIONS: &str = "SELECT count(*) FROM schema_version";
+
+/// Instances that start at the same moment apply each migration once; a program that knows less is refused.
+pub async fn migrations_apply_once(sql: Arc<dyn Sql>) {
+    let starts = (0..4).map(|_| {
+        let sql = sql.clone();
+        tokio::spawn(async move { migrate(&*sql, TABLES, AT).await })
+    });
+    for start in starts.collect::<Vec<_>>() {
+        start.await.unwrap().unwrap();
+    }
+    assert_eq!(number(&*sql, VERSIONS, []).await, TABLES.len() as i64);
+    let refused = migrate(&*sql, &[], AT).await;
+    assert!(matches!(refused, Err(MigrateError::Newer { found: 1, known: 0 })), "{refused:?}");
+}
+
+/// The product's own schema applies, and applying it again changes nothing.
+pub async fn the_schema_applies_twice(sql: Arc<dyn Sql>) {
+    migrate(&*sql, TABLES, AT).await.unwrap();
+    migrate(&*sql, TABLES, AT).await.unwrap();
+    assert_eq!(number(&*sql, VERSIONS, []).await, TABLES.len() as i64);
+}
