@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The binary. Everything it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    roadstead::cli::run()
+}

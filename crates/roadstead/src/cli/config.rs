@@ -1,0 +1,39 @@
+//! `roadstead config check`, and reading the configuration for the verbs that need one.
+
+use std::path::Path;
+
+use super::{Exit, complain, print};
+use crate::config::{self, Settings, Sources};
+
+/// Tells everything that is wrong with the configuration in `file`, as it would be with the environment of now.
+pub(super) fn check(file: &Path) -> Exit {
+    match read(Some(file), None, None) {
+        Some(_) => print(&format!("{}: the server would start with this configuration\n", file.display())),
+        None => Exit::Usage,
+    }
+}
+
+/// Reads the configuration from the file, the environment and the flags. Errors and warnings go to standard
+/// error; `None` when there are errors.
+pub(super) fn read(file: Option<&Path>, data_dir: Option<&str>, listen: Option<&str>) -> Option<Settings> {
+    let name = file.map(|file| file.display().to_string()).unwrap_or_default();
+    let text = match file.map(std::fs::read_to_string).transpose() {
+        Ok(text) => text,
+        Err(error) => {
+            complain(&format!("error: cannot read the configuration file {name}: {error}\n"));
+            return None;
+        }
+    };
+    let variables: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect();
+    let (settings, report) = config::load(&Sources {
+        file: text.as_deref().map(|text| (name.as_str(), text)),
+        variables: &variables,
+        data_dir,
+        listen,
+        read_file: &|path| std::fs::read_to_string(path),
+    });
+    complain(&report.to_string());
+    settings
+}

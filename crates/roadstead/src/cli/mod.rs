@@ -1,0 +1,100 @@
+//! The command line: one file per verb.
+//!
+//! Exit codes, for every verb: 0 done; 1 failed; 2 the command line or the configuration is wrong, nothing was
+//! started; 3 the metadata on disk is not what it must be, and a person has to decide.
+
+mod config;
+mod version;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How a verb ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what it was asked.
+    Done,
+    /// It could not.
+    Failed,
+    /// The command line or the configuration is wrong.
+    Usage,
+    /// The metadata is refused.
+    Metadata,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Metadata => 3,
+        })
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  the command line or the configuration is wrong; nothing was started
+  3  the metadata on disk is refused; the message says what to do";
+
+/// An OCI registry that does not go down.
+#[derive(Debug, Parser)]
+#[command(name = "roadstead", version, after_help = EXIT_CODES, disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check or describe the configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Print the version
+    Version {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Tell everything that is wrong with a configuration file, together with the environment
+    Check {
+        /// The file
+        #[arg(env = "ROADSTEAD_CONFIG")]
+        file: PathBuf,
+    },
+    /// Print the reference of all keys, in Markdown
+    Reference,
+}
+
+/// Reads the command line and carries it out.
+pub fn run() -> ExitCode {
+    let exit = match Arguments::parse().verb {
+        Verb::Config(ConfigVerb::Check { file }) => config::check(&file),
+        Verb::Config(ConfigVerb::Reference) => print(&crate::config::reference::page()),
+        Verb::Version { json } => version::run(json),
+    };
+    exit.into()
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no failure.
+fn print(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
+        _ => Exit::Done,
+    }
+}
+
+/// Writes to standard error; when that is closed there is nobody to tell.
+fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,184 @@
+//! The configuration as it is written: every key with its type and its default. What the doc comments here say
+//! is what `config reference` prints, so they are written for operators.
+//!
+//! Whether the values make sense together is decided in [`super::settings`].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Size, Span};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Parsed {
+    /// The directory for everything that has no directory of its own in `storage` and `metadata`: blobs go to
+    /// `blobs/` and metadata to `metadata/` in it. Made when absent. The flag `--data-dir` sets it.
+    pub data_dir: String,
+    /// The server.
+    pub http: Http,
+    /// Where blobs are kept.
+    pub storage: Storage,
+    /// Where repositories, tags, manifests and upload sessions are kept.
+    pub metadata: Metadata,
+    /// Unfinished uploads.
+    pub uploads: Uploads,
+    /// The log, on standard error.
+    pub log: Log,
+}
+
+impl Default for Parsed {
+    fn default() -> Self {
+        Self {
+            data_dir: "./roadstead-data".into(),
+            http: Http::default(),
+            storage: Storage::default(),
+            metadata: Metadata::default(),
+            uploads: Uploads::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// The server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Http {
+    /// IP address and port to listen on. Without an address (`:5000`) it is every address of the machine; port 0
+    /// takes a free port, which is printed. The flag `--listen` sets it. An address that other machines can
+    /// reach needs `http.allow_anonymous_network`.
+    pub addr: String,
+    /// The URL under which clients reach the server, `https://registry.example.com`, when it stands behind a
+    /// proxy that changes the host; `Location` and `Link` headers then begin with it. Without it they are
+    /// relative to the request, which every client resolves.
+    pub host: Option<String>,
+    /// Signs upload sessions, at least 16 characters. Generated and kept in the metadata directory when absent.
+    /// Instances behind one load balancer must have the same.
+    pub secret: Option<String>,
+    /// Whether the server may listen on an address that other machines can reach although nothing authenticates
+    /// them: everyone who can reach it may pull, push and delete.
+    pub allow_anonymous_network: bool,
+    /// How long requests in flight may go on after SIGTERM or SIGINT before the process ends.
+    pub draintimeout: Span,
+    /// How long `/load_balancer_status` answers 503 after SIGTERM or SIGINT before new connections are refused,
+    /// so that a load balancer can take the instance out first. Part of `http.draintimeout`.
+    pub drain_grace: Span,
+    /// Connections served at a time; more wait to be accepted.
+    pub max_connections: u32,
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Span,
+    /// How long a connection may stay open between two requests.
+    pub idle_timeout: Span,
+    /// How long a request body, or a response body that the client reads, may stand still.
+    pub body_timeout: Span,
+    /// The largest manifest accepted.
+    pub max_manifest_size: Size,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            addr: "127.0.0.1:5000".into(),
+            host: None,
+            secret: None,
+            allow_anonymous_network: false,
+            draintimeout: Span::seconds(30),
+            drain_grace: Span::seconds(0),
+            max_connections: 20_000,
+            header_timeout: Span::seconds(10),
+            idle_timeout: Span::seconds(120),
+            body_timeout: Span::seconds(60),
+            max_manifest_size: Size::mebibytes(4),
+        }
+    }
+}
+
+/// Where blobs are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Storage {
+    /// A directory of this machine, or of a file server that several instances mount.
+    pub filesystem: Filesystem,
+}
+
+/// The filesystem engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Filesystem {
+    /// The directory. Made when absent; one that holds something else is refused. Default: `blobs` in `data_dir`.
+    pub rootdirectory: Option<String>,
+}
+
+/// Where repositories, tags, manifests and upload sessions are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Metadata {
+    /// The embedded engine: SQLite with a replicated log.
+    pub raft: Raft,
+}
+
+/// The embedded metadata engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Raft {
+    /// The directory, on a disk of this machine. Made when absent; one that holds something else is refused.
+    /// Default: `metadata` in `data_dir`.
+    pub directory: Option<String>,
+}
+
+/// Unfinished uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Uploads {
+    /// How long an upload may stand untouched before it is removed with its bytes.
+    pub expiry: Span,
+    /// How often expired uploads are looked for.
+    pub purge_interval: Span,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self { expiry: Span::seconds(7 * 86_400), purge_interval: Span::seconds(3_600) }
+    }
+}
+
+/// The log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Log {
+    /// The least important messages written. Libraries are one level quieter below `debug`.
+    pub level: Level,
+    /// `text` for people, `json` with one object a line for machines.
+    pub format: Format,
+    /// Overrides `log.level` in parts, in the syntax of `tracing-subscriber`'s `EnvFilter`:
+    /// `info,roadstead_http=debug`. The variable `RUST_LOG` is not read.
+    pub filter: Option<String>,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// What needs a person.
+    Error,
+    /// What may need one.
+    Warn,
+    /// Starts, stops and each request.
+    #[default]
+    Info,
+    /// What is decided on the way.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
