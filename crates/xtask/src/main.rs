@@ -13,6 +13,7 @@
 )]
 
 mod ci;
+mod clients;
 mod floors;
 mod lint;
 mod process;
@@ -42,18 +43,25 @@ enum Verb {
         #[arg(long = "stage", value_name = "NAME")]
         stages: Vec<String>,
     },
+    /// Push and pull with real clients.
+    Clients(clients::Options),
     /// Run one stage: fmt, clippy, doc, floors, tidy, deny, test, release, ...
     #[command(external_subcommand)]
     Stage(Vec<String>),
 }
 
 fn main() -> ExitCode {
+    let mut options = clients::Options::default();
     let names = match Arguments::parse().verb {
         Verb::Ci { stages } if stages.is_empty() => STAGES.iter().map(|s| s.name.to_owned()).collect(),
         Verb::Ci { stages } => stages,
+        Verb::Clients(told) => {
+            options = told;
+            vec!["clients".to_owned()]
+        }
         Verb::Stage(words) => words,
     };
-    match Context::discover().and_then(|context| ci::run(&context, &names)) {
+    match Context::discover().and_then(|context| ci::run(&Context { clients: options, ..context }, &names)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cargo_metadata::MetadataCommand;
 
-use crate::{floors, lint, suites, tidy};
+use crate::{clients, floors, lint, suites, tidy};
 
 /// One stage of the gate.
 pub(crate) struct Stage {
@@ -25,6 +25,7 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "doc", run: lint::doc },
     Stage { name: "test", run: suites::test },
     Stage { name: "release", run: suites::release },
+    Stage { name: "clients", run: clients::run },
 ];
 
 /// How a stage that did not fail ended.
@@ -67,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) metadata: cargo_metadata::Metadata,
     /// `CI=true`: an absent tool is a failure.
     pub(crate) strict: bool,
+    /// What the stage `clients` was told.
+    pub(crate) clients: clients::Options,
 }
 
 impl Context {
@@ -79,6 +82,7 @@ impl Context {
             target: metadata.target_directory.clone().into_std_path_buf(),
             strict: std::env::var("CI").is_ok_and(|v| v == "true"),
             metadata,
+            clients: clients::Options::default(),
         })
     }
 }

@@ -1,0 +1,174 @@
+//! Real clients against a real server: each pushes, pulls, copies, lists and deletes with its own words, and what it
+//! got back is compared with what it sent, byte for byte or digest for digest.
+//!
+//! A client does not trust itself here: digests it reports are compared with those the registry serves to a plain HTTP
+//! request ([`registry`]). One file per client; the material they push is in [`sample`].
+
+mod buildah;
+mod crane;
+mod docker;
+mod helm;
+mod podman;
+mod regctl;
+mod registry;
+mod sample;
+mod server;
+mod skopeo;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::{capture, which};
+use crate::stage::{Context, Failure, Outcome};
+use crate::suites::release_binary;
+use registry::Registry;
+use server::Server;
+
+/// What `cargo xtask clients` may be told; the gate itself uses the defaults.
+#[derive(clap::Args, Default, Clone)]
+pub(crate) struct Options {
+    /// Run only this client (repeatable).
+    #[arg(long = "only", value_name = "CLIENT")]
+    only: Vec<String>,
+    /// Start this binary instead of the release build.
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    server_binary: Option<PathBuf>,
+    /// Talk to a registry that already runs, as HOST:PORT, over plain HTTP.
+    #[arg(long, value_name = "HOST:PORT")]
+    url: Option<String>,
+    /// The registry has no referrers API (an older peer).
+    #[arg(long)]
+    without_referrers: bool,
+}
+
+/// A client and the programs it is made of.
+struct Client {
+    name: &'static str,
+    programs: &'static [&'static str],
+    run: fn(&Bench) -> Result<(), Failure>,
+}
+
+const CLIENTS: &[Client] = &[
+    Client { name: "skopeo", programs: &["skopeo"], run: skopeo::run },
+    Client { name: "crane", programs: &["crane"], run: crane::run },
+    Client { name: "regctl", programs: &["regctl"], run: regctl::run },
+    Client { name: "helm", programs: &["helm"], run: helm::run },
+    Client { name: "podman", programs: &["podman"], run: podman::run },
+    Client { name: "buildah", programs: &["buildah"], run: buildah::run },
+    Client { name: "docker", programs: &["docker", "dockerd"], run: docker::run },
+];
+
+/// What a client works with: the registry, a folder of its own, and an environment without anybody's settings.
+struct Bench {
+    registry: Registry,
+    /// Gone after the run; also the client's home.
+    folder: PathBuf,
+    /// The registry answers the referrers API.
+    referrers: bool,
+}
+
+impl Bench {
+    /// A program that finds no configuration of the person who runs the gate, and that cannot hang for ever.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=10", "240", program]).args(arguments);
+        command.current_dir(&self.folder).env("HOME", &self.folder).env("XDG_RUNTIME_DIR", &self.folder);
+        command.env("XDG_CONFIG_HOME", self.folder.join("config")).env("XDG_CACHE_HOME", self.folder.join("cache"));
+        for variable in ["DOCKER_HOST", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "HTTP_PROXY", "http_proxy"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    /// Runs it; answers what it printed to standard output.
+    fn call(&self, program: &str, arguments: &[&str]) -> Result<String, Failure> {
+        capture(&mut self.command(program, arguments))
+    }
+
+    /// `HOST:PORT/repository:tag`, or with a digest after `@`.
+    fn reference(&self, reference: &str) -> String {
+        format!("{}/{reference}", self.registry.host())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+}
+
+/// Two values that must be equal, and the sentence to print when they are not.
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, found: &T) -> Result<(), Failure> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{what}: expected {expected:?}, found {found:?}")))
+}
+
+/// A text that must contain another one.
+fn contains(what: &str, text: &str, part: &str) -> Result<(), Failure> {
+    if text.contains(part) {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{what}: expected to find {part:?} in {text:?}")))
+}
+
+pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
+    let options = &context.clients;
+    let chosen = choose(&options.only)?;
+    let scratch = tempfile::tempdir()?;
+    let (server, host) = match &options.url {
+        Some(host) => (None, host.clone()),
+        None => {
+            let binary = options.server_binary.clone().map_or_else(|| release_binary(context), Ok)?;
+            let server = Server::start(&binary, &scratch.path().join("data"))?;
+            let host = server.host().to_owned();
+            (Some(server), host)
+        }
+    };
+    let (mut passed, mut absent, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for client in chosen {
+        if let Some(missing) = client.programs.iter().find(|program| which(program).is_none()) {
+            absent.push(*missing);
+            continue;
+        }
+        let started = std::time::Instant::now();
+        match run_one(client, &host, scratch.path(), !options.without_referrers) {
+            Ok(()) => {
+                println!("{}: passed in {:.1} s", client.name, started.elapsed().as_secs_f64());
+                passed.push(client.name);
+            }
+            Err(failure) => {
+                println!("{}: FAILED: {failure}", client.name);
+                failed.push(client.name);
+            }
+        }
+    }
+    if let Some(server) = server {
+        server.stop()?;
+    }
+    verdict(&passed, &absent, &failed)
+}
+
+fn choose(only: &[String]) -> Result<Vec<&'static Client>, Failure> {
+    if let Some(unknown) = only.iter().find(|name| CLIENTS.iter().all(|client| client.name != name.as_str())) {
+        let names: Vec<_> = CLIENTS.iter().map(|client| client.name).collect();
+        return Err(Failure::new(format!("no client named {unknown:?}; there are {}", names.join(", "))));
+    }
+    Ok(CLIENTS.iter().filter(|client| only.is_empty() || only.iter().any(|name| name == client.name)).collect())
+}
+
+fn run_one(client: &Client, host: &str, scratch: &Path, referrers: bool) -> Result<(), Failure> {
+    let folder = scratch.join(client.name);
+    std::fs::create_dir_all(&folder)?;
+    (client.run)(&Bench { registry: Registry::at(host), folder, referrers })
+}
+
+fn verdict(passed: &[&str], absent: &[&str], failed: &[&str]) -> Result<Outcome, Failure> {
+    if !failed.is_empty() {
+        return Err(Failure::new(format!("failed with {}; passed with {}", failed.join(", "), passed.join(", "))));
+    }
+    if !absent.is_empty() {
+        let names = absent.join(", ");
+        return Ok(Outcome::Absent(format!("{names} not installed; passed: {}", passed.join(", "))));
+    }
+    Ok(Outcome::Passed(passed.join(", ")))
+}
