@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-use crate::{Error, ObjectKey};
+use crate::{Error, ErrorKind, ObjectKey};
 
 /// Bytes of an object, in order. An error ends the stream; what came before it is valid.
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;
@@ -22,6 +22,21 @@ pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 pub struct ObjectStat {
     /// Length in bytes.
     pub size: u64,
+}
+
+impl ObjectStat {
+    /// The bytes of object `key` that [`Engine::read`] answers for `wish`: the whole object when there is none.
+    /// `InvalidRange` when `wish` is empty or reaches beyond the end.
+    pub fn resolve(self, key: &ObjectKey, wish: Option<Range<u64>>) -> Result<Range<u64>, Error> {
+        match wish {
+            None => Ok(0..self.size),
+            Some(range) if range.start < range.end && range.end <= self.size => Ok(range),
+            Some(Range { start, end }) => Err(Error::new(
+                ErrorKind::InvalidRange,
+                format!("bytes {start} to {end} do not lie within object {key} of {} bytes", self.size),
+            )),
+        }
+    }
 }
 
 /// An object opened for reading.

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::ObjectKey;
+
 /// Kinds of storage failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -38,6 +40,21 @@ impl Error {
     /// An error of `kind`; `context` says what was being done to which object, for the log.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self { kind, context: context.into(), source: None }
+    }
+
+    /// `NotFound` for `key`.
+    pub fn not_found(key: &ObjectKey) -> Self {
+        Self::new(ErrorKind::NotFound, format!("no object {key}"))
+    }
+
+    /// `AlreadyExists` for `key`.
+    pub fn already_exists(key: &ObjectKey) -> Self {
+        Self::new(ErrorKind::AlreadyExists, format!("an object {key} exists already"))
+    }
+
+    /// `Corrupt` for `key`: `found` bytes where `expected` should be.
+    pub fn too_short(key: &ObjectKey, found: u64, expected: u64) -> Self {
+        Self::new(ErrorKind::Corrupt, format!("object {key} ends after {found} of {expected} bytes"))
     }
 
     /// The same with its cause.

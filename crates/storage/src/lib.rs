@@ -2,8 +2,16 @@
 
 mod engine;
 mod error;
+mod filesystem;
+mod identity;
 mod key;
+mod memory;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 
 pub use engine::{Body, Engine, Extend, Listed, ObjectRead, ObjectStat, Part, Writer};
 pub use error::{Error, ErrorKind};
+pub use filesystem::{Filesystem, Swept};
+pub use identity::IDENTITY_KEY;
 pub use key::ObjectKey;
+pub use memory::Memory;

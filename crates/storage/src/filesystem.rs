@@ -1,0 +1,204 @@
+//! The filesystem engine: objects as files under a root directory, local or on NFS, shared by any number of processes.
+//!
+//! An object with key `a/b` is the file `<root>/a/b`, byte for byte. Invariants:
+//!
+//! - A file under its key is whole: bytes go to `<root>/tmp/` first, are made durable there, and appear under the key
+//!   by one exclusive link. Staged objects that grow in place ([`crate::Extend`]) are the stated exception.
+//! - What was answered is durable: the file, its directory entry, and every directory on the way, also one that
+//!   another process made and may not have synced.
+//! - A crash leaves only files in `<root>/tmp/` (removed by [`Filesystem::sweep`]) and staged objects.
+//!
+//! Every call that may block runs on tokio's blocking threads, in as few hops as possible: reading or publishing
+//! a small object is one. Deliberately absent: chown, locks, extended attributes, sidecar files.
+//!
+//! This is the one place of the workspace that may use `std::fs`; everything else stores through an engine.
+#![allow(clippy::disallowed_methods, reason = "the filesystem engine is where std::fs belongs")]
+
+mod append;
+mod compose;
+mod directories;
+mod failure;
+mod listing;
+mod probe;
+mod publish;
+mod reading;
+mod temporary;
+#[cfg(test)]
+mod tests;
+mod write_behind;
+mod writer;
+
+use std::fmt;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Writer};
+use directories::{Directories, Mark};
+use failure::failed;
+pub use temporary::Swept;
+
+/// An engine whose objects are files under one root directory. Clones share its state.
+#[derive(Clone)]
+pub struct Filesystem {
+    store: Arc<Store>,
+}
+
+/// The blocking half: every method may block.
+struct Store {
+    root: PathBuf,
+    /// The root as it was at open, to notice that something else was mounted there, or nothing.
+    opened: Mark,
+    directories: Directories,
+    probing: AtomicBool,
+}
+
+impl Filesystem {
+    /// Opens the store under `root`, making the directory, durably, when it is missing. Blocks, briefly.
+    ///
+    /// Whose store it is is not looked at: that is for `roadstead.json`, through any engine.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        directories::create_root(root)?;
+        let root = fs::canonicalize(root).map_err(failed("find the storage root", root))?;
+        let opened = Mark::of(&fs::metadata(&root).map_err(failed("open the storage root", &root))?);
+        let directories = Directories::new(root.clone());
+        Ok(Self { store: Arc::new(Store { root, opened, directories, probing: AtomicBool::new(false) }) })
+    }
+
+    /// The root directory, absolute.
+    pub fn root(&self) -> &Path {
+        &self.store.root
+    }
+
+    /// Removes temporary files that nobody has written to for `unused_for`: what crashed processes left behind.
+    ///
+    /// Other processes write to the same directory: allow a day. Ages are taken by the clock of the filesystem,
+    /// so that a file server with another idea of the time does no harm.
+    pub async fn sweep(&self, unused_for: Duration) -> Result<Swept, Error> {
+        self.run(move |store| store.sweep(unused_for)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Arc<Store>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.store.clone();
+        blocking(move || act(&store)).await
+    }
+}
+
+/// Runs `act` on a blocking thread. It starts at once, whether or not the future is polled.
+fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> impl Future<Output = Result<T, Error>> + Send + 'static {
+    let task = tokio::task::spawn_blocking(act);
+    async move {
+        task.await.unwrap_or_else(|error| {
+            let kind = if error.is_cancelled() { ErrorKind::Unavailable } else { ErrorKind::Other };
+            Err(Error::new(kind, "a storage operation did not run to its end").with_source(error))
+        })
+    }
+}
+
+impl Store {
+    /// The file of `key`. Names that this engine or NFS itself uses are no object keys here.
+    fn path(&self, key: &ObjectKey) -> Result<PathBuf, Error> {
+        let mut components = key.as_str().split('/');
+        if components.next() == Some(temporary::DIRECTORY) || key.as_str().split('/').any(listing::is_nfs_own) {
+            return Err(Error::new(ErrorKind::Other, format!("key {key} is reserved by the filesystem engine")));
+        }
+        Ok(self.root.join(key.as_str()))
+    }
+
+    fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
+        let path = self.path(key)?;
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            // No such object: already gone, or the key is a directory of other keys, or lies below an object.
+            Err(error) if failure::is_absent(&error) || path.is_dir() => {}
+            Err(error) => return Err(failed("delete", &path)(error)),
+        }
+        self.directories.settle_removal(&path)
+    }
+
+    fn put_small(&self, key: &ObjectKey, bytes: &Bytes, only_if_absent: bool) -> Result<(), Error> {
+        use std::io::Write;
+
+        let path = self.path(key)?;
+        let (temporary, mut file) = self.temporary()?;
+        file.write_all(bytes).map_err(failed("write", temporary.path()))?;
+        file.sync_all().map_err(failed("sync", temporary.path()))?;
+        if only_if_absent { self.publish(temporary, key, &path) } else { self.replace(temporary, &path) }
+    }
+}
+
+#[async_trait]
+impl Engine for Filesystem {
+    fn kind(&self) -> &'static str {
+        "filesystem"
+    }
+
+    async fn stat(&self, key: &ObjectKey) -> Result<ObjectStat, Error> {
+        let key = key.clone();
+        self.run(move |store| store.stat(&key)).await
+    }
+
+    async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, Error> {
+        let key = key.clone();
+        let opened = self.run(move |store| store.open_object(key, range)).await?;
+        Ok(opened.into_read())
+    }
+
+    async fn writer(&self, key: &ObjectKey) -> Result<Box<dyn Writer>, Error> {
+        Ok(Box::new(writer::NewObject::new(self.store.clone(), key.clone())?))
+    }
+
+    async fn compose(&self, parts: &[Part], key: &ObjectKey) -> Result<(), Error> {
+        let (parts, key) = (parts.to_vec(), key.clone());
+        self.run(move |store| store.compose(&parts, &key)).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
+        let key = key.clone();
+        self.run(move |store| store.delete(&key)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, Error> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.run(move |store| store.list(&prefix, after.as_ref(), limit)).await
+    }
+
+    async fn put_small(&self, key: &ObjectKey, bytes: Bytes, only_if_absent: bool) -> Result<(), Error> {
+        let key = key.clone();
+        self.run(move |store| store.put_small(&key, &bytes, only_if_absent)).await
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        self.run(|store| store.probe()).await
+    }
+
+    fn extend(&self) -> Option<&dyn Extend> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Extend for Filesystem {
+    async fn append(&self, key: &ObjectKey, length: u64) -> Result<Box<dyn Writer>, Error> {
+        let key = key.clone();
+        let growing = self.run(move |store| append::Growing::open(store.clone(), &key, length)).await?;
+        Ok(Box::new(growing))
+    }
+}
+
+impl fmt::Debug for Filesystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filesystem").field("root", &self.store.root).finish()
+    }
+}

@@ -1,0 +1,139 @@
+//! Staged objects that grow in place, under their key.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::Store;
+use super::failure::{failed, is_absent};
+use super::write_behind::{Output, Sink, WriteBehind};
+use crate::{Error, ObjectKey, ObjectStat, Writer};
+
+pub(super) struct Growing {
+    output: WriteBehind<Staged>,
+    /// Where the staged object's name is made durable, once.
+    name: Arc<Name>,
+    length: u64,
+    created: bool,
+}
+
+struct Staged {
+    file: File,
+    path: PathBuf,
+}
+
+impl Sink for Staged {
+    fn file(&mut self) -> Result<(&File, &Path), Error> {
+        Ok((&self.file, &self.path))
+    }
+}
+
+struct Name {
+    store: Arc<Store>,
+    path: PathBuf,
+    durable: AtomicBool,
+}
+
+impl Name {
+    fn settle(&self) -> Result<(), Error> {
+        if !self.durable.load(Ordering::Acquire) {
+            self.store.directories.settle(&self.path)?;
+            self.durable.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl Growing {
+    pub(super) fn open(store: Arc<Store>, key: &ObjectKey, length: u64) -> Result<Self, Error> {
+        let path = store.path(key)?;
+        let created = length == 0 && store.create_staged(&path)?;
+        let mut file = store.open_staged(key, &path, length)?;
+        file.set_len(length).map_err(failed("truncate", &path))?;
+        file.seek(SeekFrom::Start(length)).map_err(failed("seek in", &path))?;
+        let output = WriteBehind::new(Staged { file, path: path.clone() });
+        let name = Arc::new(Name { store, path, durable: AtomicBool::new(false) });
+        Ok(Self { output, name, length, created })
+    }
+}
+
+impl Store {
+    /// Makes an empty staged object; `false` when there is one.
+    fn create_staged(&self, path: &Path) -> Result<bool, Error> {
+        let create = || File::options().write(true).create_new(true).open(path);
+        match self.directories.with_parents(path, create) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(failed("create", path)(error)),
+        }
+    }
+
+    fn open_staged(&self, key: &ObjectKey, path: &Path, length: u64) -> Result<File, Error> {
+        let open = || match File::options().read(true).write(true).open(path) {
+            Err(error) if is_absent(&error) => Err(Error::not_found(key)),
+            file => file.map_err(failed("open", path)),
+        };
+        let file = open()?;
+        let metadata = file.metadata().map_err(failed("examine", path))?;
+        if metadata.len() < length {
+            return Err(Error::too_short(key, metadata.len(), length));
+        }
+        if metadata.nlink() == 1 {
+            return Ok(file);
+        }
+        // The file has another name: it was composed into an object, which must never change again.
+        self.replace_by_copy(&file, path, length)?;
+        open()
+    }
+
+    fn replace_by_copy(&self, file: &File, path: &Path, length: u64) -> Result<(), Error> {
+        let (temporary, mut copy) = self.temporary()?;
+        io::copy(&mut file.take(length), &mut copy).map_err(failed("copy to", temporary.path()))?;
+        copy.sync_all().map_err(failed("sync", temporary.path()))?;
+        self.replace(temporary, path)
+    }
+}
+
+#[async_trait]
+impl Writer for Growing {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), Error> {
+        self.output.write(chunks).await
+    }
+
+    fn sync(&mut self) -> BoxFuture<'static, Result<(), Error>> {
+        let name = self.name.clone();
+        self.output.sync(move || name.settle())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<ObjectStat, Error> {
+        let Self { output, name, length, .. } = *self;
+        let settle = move |output: &mut Output<Staged>| {
+            output.sink.file.sync_data().map_err(failed("sync", &output.sink.path))?;
+            name.settle()?;
+            Ok(ObjectStat { size: length + output.written })
+        };
+        output.end(settle).await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), Error> {
+        let Self { output, name, length, created } = *self;
+        let restore = move |output: &mut Output<Staged>| {
+            let path = &output.sink.path;
+            if !created {
+                return output.sink.file.set_len(length).map_err(failed("truncate", path));
+            }
+            match fs::remove_file(path) {
+                Err(error) if !is_absent(&error) => Err(failed("delete", path)(error)),
+                _ => name.store.directories.settle_removal(path),
+            }
+        };
+        output.cancel(restore).await
+    }
+}

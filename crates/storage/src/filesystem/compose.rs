@@ -1,0 +1,73 @@
+//! Composing an object from staged parts: linked when one sealed part is the object, copied otherwise.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::Store;
+use super::failure::{failed, is_absent};
+use super::publish::Refused;
+use crate::{Error, ObjectKey, Part};
+
+impl Store {
+    pub(super) fn compose(&self, parts: &[Part], key: &ObjectKey) -> Result<(), Error> {
+        let path = self.path(key)?;
+        if let [part] = parts
+            && part.sealed
+        {
+            match self.link_part(part, key, &path) {
+                Err(Refused::Unsupported) => {}
+                Err(Refused::Failed(error)) => return Err(error),
+                Ok(()) => return self.directories.settle(&path),
+            }
+        }
+        let (temporary, mut file) = self.temporary()?;
+        for part in parts {
+            self.copy_part(part, &mut file, temporary.path())?;
+        }
+        file.sync_all().map_err(failed("sync", temporary.path()))?;
+        self.publish(temporary, key, &path)
+    }
+
+    /// Publishes the part itself, cut to its length: the usual case of an upload, whose bytes are then written once.
+    fn link_part(&self, part: &Part, key: &ObjectKey, path: &Path) -> Result<(), Refused> {
+        let part_path = self.path(&part.key).map_err(Refused::Failed)?;
+        self.cut_part(part, &part_path).map_err(Refused::Failed)?;
+        self.link(&part_path, key, path)
+    }
+
+    /// Makes the part exactly its length, and durable.
+    fn cut_part(&self, part: &Part, path: &Path) -> Result<(), Error> {
+        let file = self.open_part(part, path)?;
+        let size = file.metadata().map_err(failed("examine", path))?.len();
+        if size > part.length {
+            let writable = File::options().write(true).open(path).map_err(failed("open", path))?;
+            writable.set_len(part.length).map_err(failed("truncate", path))?;
+        }
+        file.sync_all().map_err(failed("sync", path))
+    }
+
+    fn copy_part(&self, part: &Part, into: &mut File, into_path: &Path) -> Result<(), Error> {
+        let path = self.path(&part.key)?;
+        let file = self.open_part(part, &path)?;
+        // The standard library copies within the kernel, or shares the extents, where the filesystem can.
+        let copied = io::copy(&mut (&file).take(part.length), into).map_err(failed("copy a part to", into_path))?;
+        if copied < part.length { Err(Error::too_short(&part.key, copied, part.length)) } else { Ok(()) }
+    }
+
+    /// Opens a part for reading and checks that it has the bytes that count.
+    fn open_part(&self, part: &Part, path: &Path) -> Result<File, Error> {
+        let file = match File::open(path) {
+            Err(error) if is_absent(&error) => return Err(Error::not_found(&part.key)),
+            file => file.map_err(failed("open", path))?,
+        };
+        let metadata: fs::Metadata = file.metadata().map_err(failed("examine", path))?;
+        if !metadata.is_file() {
+            return Err(Error::not_found(&part.key));
+        }
+        if metadata.len() < part.length {
+            return Err(Error::too_short(&part.key, metadata.len(), part.length));
+        }
+        Ok(file)
+    }
+}

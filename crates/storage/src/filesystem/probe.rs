@@ -1,0 +1,75 @@
+//! The health probe: whether this root can serve and take bytes now.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+
+use super::failure::{failed, is_absent};
+use super::{Mark, Store};
+use crate::identity::IDENTITY_KEY;
+use crate::{Error, ErrorKind};
+
+/// Free space below which the root counts as full: pushes are refused while deletes and bookkeeping still work.
+const RESERVE: u64 = 64 * 1024 * 1024;
+
+impl Store {
+    /// Creates nothing. At most one runs at a time: a file server that hangs must not eat a thread each second.
+    pub(super) fn probe(self: &Arc<Self>) -> Result<(), Error> {
+        let root = self.root.display();
+        let Some(_turn) = Turn::take(&self.probing) else {
+            let context = format!("{root} does not answer: the previous probe is still waiting for it");
+            return Err(Error::new(ErrorKind::Unavailable, context));
+        };
+        let metadata = fs::metadata(&self.root).map_err(failed("examine the storage root", &self.root))?;
+        if Mark::of(&metadata) != self.opened {
+            let context = format!("{root} is not the directory it was at start: was it unmounted or mounted over?");
+            return Err(Error::new(ErrorKind::Unavailable, context));
+        }
+        let identity = self.root.join(IDENTITY_KEY);
+        match fs::read(&identity) {
+            Err(error) if is_absent(&error) => {
+                let context = format!("{root} has no {IDENTITY_KEY}: is the filesystem mounted?");
+                return Err(Error::new(ErrorKind::Foreign, context));
+            }
+            read => drop(read.map_err(failed("read", &identity))?),
+        }
+        self.probe_writing()
+    }
+
+    fn probe_writing(&self) -> Result<(), Error> {
+        let root = self.root.display();
+        let space = statvfs(&self.root).map_err(|e| failed("examine the filesystem of", &self.root)(e.into()))?;
+        if space.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(Error::new(ErrorKind::Denied, format!("the filesystem of {root} is mounted read-only")));
+        }
+        access(&self.root, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|e| failed("write to the storage root", &self.root)(e.into()))?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        if free < RESERVE {
+            let context = format!("{root} is full: {free} bytes free, {RESERVE} are kept in reserve");
+            return Err(Error::new(ErrorKind::Full, context));
+        }
+        // Filesystems that have no fixed number of files say 0 of 0.
+        if space.f_files > 0 && space.f_favail == 0 {
+            return Err(Error::new(ErrorKind::Full, format!("{root} is full: no more files can be made (inodes)")));
+        }
+        Ok(())
+    }
+}
+
+/// The right to probe, given back when dropped.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    fn take(taken: &'a AtomicBool) -> Option<Self> {
+        taken.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).ok().map(|_| Self(taken))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

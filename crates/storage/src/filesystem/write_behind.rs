@@ -1,0 +1,205 @@
+//! Writing behind: chunks gather in a queue, and one blocking job at a time writes them while more arrive.
+//!
+//! Order is kept by the queue and not by the jobs: whoever holds the output writes all that is queued. So a sync may
+//! be started at any moment, and covers every byte given before. The first failure is remembered and answered to every
+//! later call: after a failed fsync the kernel forgets what it could not write, and a second fsync would lie.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::blocking;
+use super::failure::failed;
+use crate::{Error, ErrorKind};
+
+/// How many bytes gather before they are worth a job. Objects below it are written and published in one.
+const GATHER: usize = 512 * 1024;
+/// Most slices that the kernel takes in one call (`IOV_MAX`).
+const SLICES: usize = 1024;
+
+/// Where the bytes go.
+pub(super) trait Sink: Send + 'static {
+    /// The file, positioned after the bytes written so far, and its path for messages. May make it first.
+    fn file(&mut self) -> Result<(&File, &Path), Error>;
+
+    /// Frees what was written; called at most once, last, when the writer is dropped unfinished.
+    fn discard(&mut self) {}
+}
+
+pub(super) struct WriteBehind<S: Sink> {
+    shared: Arc<Shared<S>>,
+    running: Option<BoxFuture<'static, Result<(), Error>>>,
+    ended: bool,
+}
+
+struct Shared<S> {
+    queue: Mutex<Queue>,
+    output: Mutex<Output<S>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    chunks: Vec<Bytes>,
+    bytes: usize,
+}
+
+pub(super) struct Output<S> {
+    pub(super) sink: S,
+    /// Bytes written.
+    pub(super) written: u64,
+    failure: Option<(ErrorKind, String)>,
+}
+
+impl<S: Sink> WriteBehind<S> {
+    pub(super) fn new(sink: S) -> Self {
+        let output = Mutex::new(Output { sink, written: 0, failure: None });
+        Self { shared: Arc::new(Shared { queue: Mutex::default(), output }), running: None, ended: false }
+    }
+
+    /// Takes chunks, and waits only when a job is already writing and enough has gathered for the next.
+    pub(super) async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), Error> {
+        if self.shared.queue.lock().push(chunks) < GATHER {
+            return Ok(());
+        }
+        if let Some(running) = &mut self.running {
+            let written = running.await;
+            self.running = None;
+            written?;
+        }
+        self.running = Some(self.spawn(|_| Ok(())));
+        Ok(())
+    }
+
+    /// Makes durable all bytes given so far, and then does `after`. Started already when it returns.
+    pub(super) fn sync(
+        &self,
+        after: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        let shared = self.shared.clone();
+        Box::pin(blocking(move || {
+            let (file, path) = shared.with_output(|output| {
+                let (file, path) = output.sink.file()?;
+                Ok((file.try_clone().map_err(failed("sync", path))?, path.to_owned()))
+            })?;
+            // On a duplicate, outside the lock: writing goes on meanwhile.
+            let done = file.sync_data().map_err(failed("sync", &path)).and_then(|()| after());
+            done.inspect_err(|error| shared.output.lock().remember(error))
+        }))
+    }
+
+    /// Writes what is queued, then runs `act` as the last thing done with the output.
+    pub(super) fn end<T: Send + 'static>(
+        mut self,
+        act: impl FnOnce(&mut Output<S>) -> Result<T, Error> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, Error>> {
+        self.ended = true;
+        self.spawn(act)
+    }
+
+    /// Forgets what is queued, then runs `act` as the last thing done with the output, whatever failed before.
+    pub(super) fn cancel(
+        mut self,
+        act: impl FnOnce(&mut Output<S>) -> Result<(), Error> + Send + 'static,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        self.ended = true;
+        let shared = self.shared.clone();
+        Box::pin(blocking(move || {
+            shared.queue.lock().take();
+            act(&mut shared.output.lock())
+        }))
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Output<S>) -> Result<T, Error> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, Error>> {
+        let shared = self.shared.clone();
+        Box::pin(blocking(move || shared.with_output(act)))
+    }
+}
+
+impl<S: Sink> Drop for WriteBehind<S> {
+    fn drop(&mut self) {
+        // Removing a large file takes its time: not on a thread that serves others.
+        if !self.ended
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let shared = self.shared.clone();
+            drop(runtime.spawn_blocking(move || {
+                shared.queue.lock().take();
+                let mut output = shared.output.lock();
+                output.failure = Some((ErrorKind::Other, "the writer was dropped".to_owned()));
+                output.sink.discard();
+            }));
+        }
+    }
+}
+
+impl<S: Sink> Shared<S> {
+    fn with_output<T>(&self, act: impl FnOnce(&mut Output<S>) -> Result<T, Error>) -> Result<T, Error> {
+        let mut output = self.output.lock();
+        if let Some((kind, failure)) = &output.failure {
+            return Err(Error::new(*kind, failure.clone()));
+        }
+        let done = output.drain(&self.queue).and_then(|()| act(&mut output));
+        done.inspect_err(|error| output.remember(error))
+    }
+}
+
+impl<S: Sink> Output<S> {
+    fn drain(&mut self, queue: &Mutex<Queue>) -> Result<(), Error> {
+        loop {
+            let chunks = queue.lock().take();
+            if chunks.is_empty() {
+                return Ok(());
+            }
+            let (file, path) = self.sink.file()?;
+            self.written += write_all(file, &chunks).map_err(failed("write", path))?;
+        }
+    }
+
+    fn remember(&mut self, error: &Error) {
+        self.failure.get_or_insert_with(|| (error.kind(), error.to_string()));
+    }
+}
+
+impl Queue {
+    /// Answers how many bytes are queued now.
+    fn push(&mut self, chunks: Vec<Bytes>) -> usize {
+        self.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
+        self.chunks.extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
+        self.bytes
+    }
+
+    fn take(&mut self) -> Vec<Bytes> {
+        self.bytes = 0;
+        std::mem::take(&mut self.chunks)
+    }
+}
+
+/// Writes all of the chunks, none of them empty, in as few calls as the kernel allows. Answers how many bytes.
+fn write_all(mut file: &File, chunks: &[Bytes]) -> io::Result<u64> {
+    let mut written = 0;
+    for chunks in chunks.chunks(SLICES) {
+        let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            match file.write_vectored(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    written += count as u64;
+                    IoSlice::advance_slices(&mut left, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(written)
+}
