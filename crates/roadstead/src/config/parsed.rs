@@ -58,11 +58,11 @@ pub struct Http {
     /// Whether the server may listen on an address that other machines can reach although nothing authenticates
     /// them: everyone who can reach it may pull, push and delete.
     pub allow_anonymous_network: bool,
-    /// How long requests in flight may go on after SIGTERM or SIGINT before the process ends.
+    /// How long health answers 503 after SIGTERM while everything is still served, so that load balancers can look
+    /// elsewhere before the listener closes. SIGINT skips it.
+    pub drain_delay: Span,
+    /// How long requests in flight may go on once the listener has closed; then they are cut off.
     pub draintimeout: Span,
-    /// How long `/load_balancer_status` answers 503 after SIGTERM or SIGINT before new connections are refused,
-    /// so that a load balancer can take the instance out first. Part of `http.draintimeout`.
-    pub drain_grace: Span,
     /// Connections served at a time; more wait to be accepted.
     pub max_connections: u32,
     /// How long a client may take to send the head of a request.
@@ -82,10 +82,10 @@ impl Default for Http {
             host: None,
             secret: None,
             allow_anonymous_network: false,
-            draintimeout: Span::seconds(30),
-            drain_grace: Span::seconds(0),
-            max_connections: 20_000,
-            header_timeout: Span::seconds(10),
+            drain_delay: Span::seconds(5),
+            draintimeout: Span::seconds(20),
+            max_connections: 16_384,
+            header_timeout: Span::seconds(15),
             idle_timeout: Span::seconds(120),
             body_timeout: Span::seconds(60),
             max_manifest_size: Size::mebibytes(4),

@@ -34,10 +34,10 @@ pub struct Http {
     pub host: Option<String>,
     /// Signs upload sessions; generated and kept when absent.
     pub secret: Option<String>,
-    /// From the signal to the end of the process, at most.
-    pub drain: Duration,
-    /// From the signal to the closing of the listener.
-    pub drain_grace: Duration,
+    /// From SIGTERM to the closing of the listener.
+    pub drain_delay: Duration,
+    /// From then to the end of the process, at most.
+    pub drain_deadline: Duration,
     /// Connections at a time.
     pub max_connections: usize,
     /// For the head of a request.
@@ -70,11 +70,6 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
     let mut check = Check { tree, report };
     let http = &parsed.http;
     let listen = check.listen(&http.addr, http.allow_anonymous_network);
-    let drain = check.span("http.draintimeout", http.draintimeout, 0, 3_600);
-    let drain_grace = check.span("http.drain_grace", http.drain_grace, 0, 3_600);
-    if drain_grace > drain {
-        check.error("http.drain_grace", format!("must not exceed http.draintimeout, which is {}", http.draintimeout));
-    }
     if !(8..=1_000_000).contains(&http.max_connections) {
         check.error("http.max_connections", "must be between 8 and 1000000".into());
     }
@@ -93,8 +88,8 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
         listen,
         host: http.host.as_deref().map(|host| check.host(host)),
         secret: http.secret.clone(),
-        drain,
-        drain_grace,
+        drain_delay: check.span("http.drain_delay", http.drain_delay, 0, 3_600),
+        drain_deadline: check.span("http.draintimeout", http.draintimeout, 0, 3_600),
         max_connections: http.max_connections as usize,
         header_timeout: check.span("http.header_timeout", http.header_timeout, 1, 600),
         idle_timeout: check.span("http.idle_timeout", http.idle_timeout, 1, 86_400),
