@@ -62,7 +62,7 @@ struct Store {
 impl Filesystem {
     /// Opens the store under `root`, making the directory, durably, when it is missing. Blocks, briefly.
     ///
-    /// Whose store it is is not looked at: that is for `roadstead.json`, through any engine.
+    /// Whose store it is is not looked at: see [`crate::Identity`].
     pub fn open(root: &Path) -> Result<Self, Error> {
         directories::create_root(root)?;
         let root = fs::canonicalize(root).map_err(failed("find the storage root", root))?;
@@ -82,6 +82,17 @@ impl Filesystem {
     /// so that a file server with another idea of the time does no harm.
     pub async fn sweep(&self, unused_for: Duration) -> Result<Swept, Error> {
         self.run(move |store| store.sweep(unused_for)).await
+    }
+
+    /// The names of everything in the root but the directories that this engine and filesystems themselves make.
+    pub(crate) async fn entries(&self) -> Result<Vec<String>, Error> {
+        self.run(|store| store.entries()).await
+    }
+
+    /// Removes the directory of temporary files when it is empty: for a root that other software fills.
+    pub(crate) async fn tidy(&self) {
+        // When somebody uses it, it stays.
+        let _ = self.run(|store| Ok(fs::remove_dir(store.root.join(temporary::DIRECTORY)).is_ok())).await;
     }
 
     async fn run<T: Send + 'static>(

@@ -5,6 +5,7 @@ mod error;
 mod filesystem;
 mod identity;
 mod key;
+mod location;
 mod memory;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -12,6 +13,7 @@ pub mod suite;
 pub use engine::{Body, Engine, Extend, Listed, ObjectRead, ObjectStat, Part, Writer};
 pub use error::{Error, ErrorKind};
 pub use filesystem::{Filesystem, Swept};
-pub use identity::IDENTITY_KEY;
+pub use identity::{IDENTITY_KEY, Identity};
 pub use key::ObjectKey;
+pub use location::{Location, Locations, Scope};
 pub use memory::Memory;

@@ -10,6 +10,7 @@
 mod composing;
 mod deleting;
 mod extending;
+mod identifying;
 mod listing;
 mod objects;
 mod reading;
@@ -87,6 +88,9 @@ macro_rules! __clauses {
             deleting::a_delete_may_be_repeated
             deleting::a_reader_never_sees_wrong_bytes_of_a_deleted_object
             deleting::writers_survive_deletes_around_them
+            identifying::an_empty_store_is_claimed_once
+            identifying::racing_claims_have_one_winner
+            identifying::a_foreign_store_is_refused_with_the_way_out
         }
     };
 }

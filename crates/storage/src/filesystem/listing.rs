@@ -31,6 +31,15 @@ impl Store {
         walk.directory(directory)?;
         Ok(walk.found)
     }
+
+    /// What lies in the root, whether or not its name is a key.
+    pub(super) fn entries(&self) -> Result<Vec<String>, Error> {
+        let names = fs::read_dir(&self.root)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect());
+        let mut names: Vec<String> = names.map_err(failed("list", &self.root))?;
+        names.retain(|name| name != temporary::DIRECTORY && name != "lost+found");
+        Ok(names)
+    }
 }
 
 struct Walk<'a> {
