@@ -173,7 +173,7 @@ impl<'a> Visitor<'a> for Fields {
         while let Some(key) = map.next_key::<Cow<'a, str>>()? {
             let Some(name) = self.known.iter().find(|name| **name == key) else {
                 if found.lookalike.is_none() {
-                    let twin = self.known.iter().find(|name| fold(name) == fold(&key));
+                    let twin = self.known.iter().find(|name| fold(name).eq(fold(&key)));
                     found.lookalike = twin.map(|name| (key.into_owned(), *name));
                 }
                 map.next_value::<IgnoredAny>()?;
@@ -190,8 +190,8 @@ impl<'a> Visitor<'a> for Fields {
 }
 
 /// What Go's JSON reader compares: without case, the long s and the Kelvin sign included.
-fn fold(name: &str) -> String {
-    name.chars().take(32).flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+fn fold(name: &str) -> impl Iterator<Item = char> {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 /// Reads the elements of a list, `None` when there are more than `most`.

@@ -20,7 +20,7 @@ use crate::{Descriptor, media_type};
 /// The deepest nesting of a manifest.
 pub const MAX_DEPTH: usize = 64;
 
-/// The most layers, blobs, or entries of an index.
+/// The most descriptors in the lists of a manifest: layers, blobs, or entries of an index.
 pub const MAX_DESCRIPTORS: usize = 10_000;
 
 const FIELDS: &[&str] = &[
@@ -252,18 +252,23 @@ fn other_kind(body: &Object<'_>) -> Result<Kind, ManifestError> {
     let config = likely_descriptor(body, "config")?;
     let layers = likely_descriptors(body, "layers")?;
     let blobs = likely_descriptors(body, "blobs")?;
-    match (manifests, config) {
-        (None, None) => {
-            let blobs: Vec<_> = layers.into_iter().chain(blobs).flatten().collect();
-            Ok(Kind::Artifact { blobs })
+    if let Some(manifests) = manifests {
+        if config.is_some() || layers.is_some() || blobs.is_some() {
+            return Err(ManifestError::new("manifests", "stands beside config, layers or blobs"));
         }
-        (None, Some(config)) => {
-            let layers = layers.into_iter().chain(blobs).flatten().collect();
-            Ok(Kind::Image { config, layers })
-        }
-        (Some(manifests), None) if layers.is_none() && blobs.is_none() => Ok(Kind::Index { manifests }),
-        (Some(_), _) => Err(ManifestError::new("manifests", "stands beside config, layers or blobs")),
+        return Ok(Kind::Index { manifests });
     }
+    let blobs: Vec<_> = layers.into_iter().chain(blobs).flatten().collect();
+    if blobs.len() > MAX_DESCRIPTORS {
+        return Err(ManifestError::new(
+            "blobs",
+            format!("together with layers has more than {MAX_DESCRIPTORS} elements"),
+        ));
+    }
+    Ok(match config {
+        Some(config) => Kind::Image { config, layers: blobs },
+        None => Kind::Artifact { blobs },
+    })
 }
 
 /// A document that two readers could take for two types is refused.

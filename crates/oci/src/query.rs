@@ -3,6 +3,8 @@
 //! Percent-decoded strictly: a broken escape or bytes that are not UTF-8 are an error, never guessed. `+` is a plus, not
 //! a blank: no value of this protocol has blanks, and media types (`artifactType=application/vnd.a+json`) have pluses.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use crate::excerpt::excerpt;
@@ -26,7 +28,7 @@ impl Query {
         let pair = |part: &str| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let error = || QueryError { parameter: excerpt(part) };
-            Ok((decode(name).ok_or_else(error)?, decode(value).ok_or_else(error)?))
+            Ok((decode(name).ok_or_else(error)?.into_owned(), decode(value).ok_or_else(error)?.into_owned()))
         };
         let pairs = text.split('&').filter(|part| !part.is_empty()).map(pair).collect::<Result<_, _>>()?;
         Ok(Self { pairs })
@@ -44,10 +46,10 @@ impl Query {
 }
 
 /// Decodes once. `None` when a `%` is not followed by two hex digits or the result is not UTF-8.
-pub(crate) fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     let escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     if !text.split('%').skip(1).all(escape) {
         return None;
     }
-    percent_decode_str(text).decode_utf8().ok().map(|decoded| decoded.into_owned())
+    percent_decode_str(text).decode_utf8().ok()
 }

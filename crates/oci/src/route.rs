@@ -9,6 +9,8 @@
 //! is refused when it is to be made ([`RouteError::Tag`]) and merely absent when it is looked for
 //! ([`RouteError::Absent`]), as is content under a digest of an unsupported algorithm.
 
+use std::borrow::Cow;
+
 use crate::query::decode;
 use crate::{Digest, DigestError, ErrorCode, NameError, Reference, ReferenceError, RepositoryName, TagError};
 
@@ -215,8 +217,8 @@ pub fn route(method: &str, path: &str) -> Result<Route, RouteError> {
     }
     let rest = path.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
     // A segment that cannot be decoded stands for itself: its percent sign is valid nowhere.
-    let segments: Vec<String> = rest.split('/').map(|s| decode(s).unwrap_or_else(|| s.to_owned())).collect();
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let segments: Vec<_> = rest.split('/').map(|s| decode(s).unwrap_or(Cow::Borrowed(s))).collect();
+    let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
     match segments.as_slice() {
         ["_catalog"] => read_only(method, Route::Catalog),
         [name @ .., "tags", "list"] => {
