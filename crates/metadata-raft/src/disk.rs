@@ -1,0 +1,101 @@
+//! Disk space: a reserve that is taken in advance, and when to stop writing.
+//!
+//! On a full disk hiqlite answers "database or disk is full" to commits that its log already has (FINDINGS), and a
+//! write to a log file that has holes kills the process with SIGBUS, because hiqlite writes it through a memory map.
+//! So the engine turns read-only while there is still space, gives the reserve back for what is under way, and gives
+//! each log file its blocks before they are needed. When space comes back it takes the reserve again and writes.
+
+// The metadata directory is a store of its own; no blob engine reaches it.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+/// The reserve of one directory.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    directory: PathBuf,
+    file: PathBuf,
+    bytes: u64,
+    low: bool,
+}
+
+impl Reserve {
+    /// Bytes to keep for `directory`; 0 keeps none and never turns read-only.
+    pub(crate) fn new(directory: &Path, bytes: u64) -> Self {
+        Self { directory: directory.to_owned(), file: directory.join("reserve"), bytes, low: false }
+    }
+
+    /// Looks at the free space. The text says why writing must stop; `None` when there is enough.
+    pub(crate) fn look(&mut self) -> Option<String> {
+        if self.bytes == 0 {
+            return None;
+        }
+        let Ok(free) = free(&self.directory) else { return None };
+        let held = self.held();
+        // One threshold to stop and a higher one to go on, or the two would alternate.
+        let enough = if self.low { self.bytes + self.bytes / 2 } else { self.bytes / 4 };
+        let low = if self.low { free + held < enough } else { free < enough };
+        if low && !self.low {
+            // For what is under way: log entries that are synced must reach the database too.
+            if let Err(e) = fs::remove_file(&self.file)
+                && e.kind() != ErrorKind::NotFound
+            {
+                tracing::warn!(file = %self.file.display(), error = %e, "cannot give back the disk reserve");
+            }
+        }
+        self.low = low;
+        if !low && held < self.bytes {
+            self.take();
+        }
+        low.then(|| {
+            let directory = self.directory.display();
+            format!("the disk of {directory} is nearly full: {} MiB are left. Free some space", free >> 20)
+        })
+    }
+
+    /// What the reserve occupies now.
+    fn held(&self) -> u64 {
+        fs::metadata(&self.file).map_or(0, |m| m.blocks() * 512)
+    }
+
+    fn take(&self) {
+        let taken = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.file);
+        if let Err(e) = taken.and_then(|file| allocate(&file, self.bytes)) {
+            // Some filesystems cannot; the thresholds work without.
+            tracing::debug!(file = %self.file.display(), error = %e, "no disk reserve");
+        }
+    }
+}
+
+/// Bytes that an ordinary process may still write.
+fn free(directory: &Path) -> std::io::Result<u64> {
+    let space = statvfs(directory)?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
+    Ok(fallocate(file, FallocateFlags::empty(), 0, bytes)?)
+}
+
+/// Gives every log file in `logs` the blocks it lacks. The content stays as it is.
+pub(crate) fn fill_holes(logs: &Path) {
+    let Ok(entries) = fs::read_dir(logs) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_none_or(|extension| extension != "wal") {
+            continue;
+        }
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.blocks() * 512 >= metadata.len() {
+            continue;
+        }
+        let filled = OpenOptions::new().write(true).open(&path).and_then(|file| allocate(&file, metadata.len()));
+        if let Err(e) = filled {
+            tracing::debug!(file = %path.display(), error = %e, "cannot preallocate a log file");
+        }
+    }
+}

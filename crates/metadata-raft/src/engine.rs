@@ -1,0 +1,276 @@
+//! The engine: opening, committing, asking, shutting down.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hiqlite::{Client, Params};
+use roadstead_metadata::{Batch, CommitError, Committed, Freshness, QueryError, Rows, Sql, Statement, Status};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::barrier::Barrier;
+use crate::commit::{self, Outcome};
+use crate::directory::Directory;
+use crate::disk::Reserve;
+use crate::high_water::{Found, Mark, Raiser};
+use crate::node::{self, Role};
+use crate::peers::Peers;
+use crate::watchdog::{self, Health};
+use crate::{OpenError, Options, answers, tables};
+
+/// A metadata engine over hiqlite, on one node.
+///
+/// End it with [`RaftSql::shutdown`]. Dropped without, hiqlite's threads live on until the process ends, and so does
+/// the directory's lock.
+pub struct RaftSql {
+    client: Client,
+    cluster: Uuid,
+    commit_within: Duration,
+    health: Arc<Health>,
+    barrier: Arc<Barrier>,
+    raiser: tokio::sync::RwLock<Option<Raiser>>,
+    /// What [`RaftSql::shutdown`] takes away.
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    directory: Directory,
+    watchdog: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for RaftSql {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RaftSql")
+            .field("cluster", &self.cluster)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RaftSql {
+    /// Opens a metadata directory, making it when absent. Answers when reads and commits work and everything that
+    /// was ever acknowledged is there; otherwise it refuses.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let mut directory = Directory::lock(&options.directory)?;
+        let identity = directory.identity()?;
+        let peers = directory.once("peers.json", || Peers::draw(identity.cluster))?;
+        let secrets = directory.secrets()?;
+        let mark = find_mark(&directory, &options)?;
+
+        let started = node::start(&directory, &options, &peers, secrets).await;
+        let client = match started {
+            Ok(client) => client,
+            Err(e) => {
+                // Threads of a node that started half may still be writing.
+                directory.keep_locked();
+                return Err(e);
+            }
+        };
+        let raiser = match verify(&client, &directory, &options, mark).await {
+            Ok(raiser) => raiser,
+            Err(e) => {
+                stop(&client, &mut directory).await;
+                return Err(e);
+            }
+        };
+        let health = Arc::new(Health::default());
+        let watchdog = tokio::spawn(watchdog::watch(
+            client.clone(),
+            Arc::clone(&health),
+            Reserve::new(directory.path(), options.disk_reserve),
+            directory.raft().join("logs"),
+            options.timings.watch,
+        ));
+        Ok(Self {
+            client,
+            cluster: identity.cluster,
+            commit_within: options.timings.commit,
+            health,
+            barrier: Arc::default(),
+            raiser: tokio::sync::RwLock::new(Some(raiser)),
+            running: Mutex::new(Some(Running { directory, watchdog })),
+        })
+    }
+
+    /// The installation this directory belongs to; drawn when it was made.
+    pub fn cluster(&self) -> Uuid {
+        self.cluster
+    }
+
+    /// Becomes `Some` when the engine stopped for good, with the reason for operators. The process should then end:
+    /// nothing but a new start helps.
+    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.health.subscribe()
+    }
+
+    /// Stops the engine; commits under way are answered first. Afterwards everything is refused. Calling it again
+    /// does nothing.
+    pub async fn shutdown(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Running { mut directory, watchdog }) = running else { return };
+        watchdog.abort();
+        // Waits for the commits under way, which hold it for reading.
+        let raiser = self.raiser.write().await.take();
+        stop(&self.client, &mut directory).await;
+        if let Some(raiser) = raiser {
+            // Joining its thread takes as long as one write to the mark.
+            let _ = tokio::task::spawn_blocking(move || raiser.stop()).await;
+        }
+    }
+
+    fn writable(&self) -> Result<(), CommitError> {
+        match self.status() {
+            _ if self.health.has_diverged() => {
+                Err(CommitError::Unavailable("the database is behind its log until the next start".to_owned()))
+            }
+            Status::Writable => Ok(()),
+            Status::ReadOnly(why) | Status::Down(why) => Err(CommitError::Unavailable(why)),
+        }
+    }
+
+    /// Makes sure that local reads from now on see every commit acknowledged anywhere before the call.
+    async fn catch_up(&self) -> Result<(), QueryError> {
+        match node::role(&self.client).await {
+            // A sole voter that leads acknowledges every commit itself, and only after its state machine, which the
+            // readers read, has carried it out. Nobody else could have acknowledged anything.
+            Role::Alone => Ok(()),
+            // The answer is thrown away: what counts is that hiqlite confirmed its leadership with a quorum, and
+            // that this state machine has applied all that was committed before.
+            Role::Leader => {
+                let client = self.client.clone();
+                let round = move || {
+                    let client = client.clone();
+                    async move {
+                        client.query_consistent("SELECT 1", Params::new()).await.map(drop).map_err(|e| e.to_string())
+                    }
+                };
+                self.barrier.pass(round).await.map_err(QueryError::Unavailable)
+            }
+            Role::Follower => Err(QueryError::Unavailable("another member leads".to_owned())),
+            Role::Leaderless => Err(QueryError::Unavailable("no leader".to_owned())),
+            Role::Stopped(reason) => Err(QueryError::Unavailable(reason)),
+        }
+    }
+}
+
+#[async_trait]
+impl Sql for RaftSql {
+    async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
+        if let Status::Down(why) = self.status() {
+            return Err(QueryError::Unavailable(why));
+        }
+        if freshness == Freshness::Latest {
+            self.catch_up().await?;
+        }
+        let mut answers = Vec::with_capacity(statements.len());
+        for statement in statements {
+            answers.push(answers::ask(&self.client, statement).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        batch.check()?;
+        self.writable()?;
+        let statements = commit::statements(batch)?;
+        let raiser = self.raiser.read().await;
+        let Some(raiser) = raiser.as_ref() else {
+            return Err(CommitError::Unavailable("shut down".to_owned()));
+        };
+        let Ok(answer) = tokio::time::timeout(self.commit_within, self.client.txn(statements)).await else {
+            return Err(CommitError::Unknown(format!("no answer within {} s", self.commit_within.as_secs_f32())));
+        };
+        let committed = match commit::sort(answer) {
+            Outcome::Committed(committed) => committed,
+            Outcome::Refused(error) => return Err(error),
+            Outcome::Diverged(reason) => {
+                self.health.diverged(&reason);
+                return Err(CommitError::Unknown(reason));
+            }
+        };
+        if let Err(reason) = raiser.raise().await {
+            self.health.fatal(&reason);
+            return Err(CommitError::Unknown(reason));
+        }
+        // An entry before this one may have failed on this machine only. On replay it will happen, and this one may
+        // then find its guards broken.
+        match self.health.has_diverged() {
+            true => Err(CommitError::Unknown("the database is behind its log".to_owned())),
+            false => Ok(committed),
+        }
+    }
+
+    fn status(&self) -> Status {
+        self.health.status()
+    }
+}
+
+impl Drop for RaftSql {
+    fn drop(&mut self) {
+        if let Some(Running { mut directory, watchdog }) =
+            self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            watchdog.abort();
+            directory.keep_locked();
+        }
+    }
+}
+
+/// The high-water mark of the directory: a new one where there is no data, otherwise the one that must be there.
+fn find_mark(directory: &Directory, options: &Options) -> Result<Option<Mark>, OpenError> {
+    let file = directory.path().join("high-water");
+    let found = Mark::find(&file).map_err(OpenError::io("read", &file))?;
+    let reason = match found {
+        Found::Mark(mark) => return Ok(Some(mark)),
+        Found::Missing | Found::Unreadable if !directory.has_data() => {
+            return Mark::create(&file, 0).map(Some).map_err(OpenError::io("write", &file));
+        }
+        Found::Missing | Found::Unreadable if options.accept_lost_commits => return Ok(None),
+        Found::Missing => "is missing",
+        Found::Unreadable => "is unreadable",
+    };
+    Err(OpenError::NoHighWater { directory: directory.path().to_owned(), file, reason: reason.to_owned() })
+}
+
+/// Checks that every acknowledged commit was recovered, and begins to record the next.
+async fn verify(
+    client: &Client,
+    directory: &Directory,
+    options: &Options,
+    mark: Option<Mark>,
+) -> Result<Raiser, OpenError> {
+    let failed = |e: hiqlite::Error| OpenError::Start { directory: directory.path().to_owned(), reason: e.to_string() };
+    tables::make(client).await.map_err(failed)?;
+    let recovered = tables::applied(client).await.map_err(failed)?;
+    let mark = match mark {
+        Some(mark) if recovered >= mark.count() => mark,
+        Some(mark) if !options.accept_lost_commits => {
+            let (directory, acknowledged) = (directory.path().to_owned(), mark.count());
+            return Err(OpenError::LostCommits { directory, acknowledged, recovered });
+        }
+        lost => {
+            let acknowledged = lost.map(|mark| mark.count());
+            tracing::warn!(acknowledged, recovered, "opening metadata that lost commits, as told");
+            let file = directory.path().join("high-water");
+            Mark::create(&file, recovered).map_err(OpenError::io("write", &file))?
+        }
+    };
+    Raiser::start(mark, directory.database())
+}
+
+/// Stops the node; when it does not stop, the lock stays for as long as the process lives.
+async fn stop(client: &Client, directory: &mut Directory) {
+    // A panic inside, where hiqlite expects one of its dead threads to answer, must not reach the caller.
+    let client = client.clone();
+    let stopped = tokio::spawn(async move { client.shutdown().await }).await;
+    if let Some(reason) = match stopped {
+        Ok(Ok(())) => None,
+        Ok(Err(e)) => Some(e.to_string()),
+        Err(e) => Some(e.to_string()),
+    } {
+        tracing::error!(reason, "metadata did not stop cleanly; the next start replays the log");
+        directory.keep_locked();
+    }
+}

@@ -1,0 +1,169 @@
+//! Starting and stopping the hiqlite node, and what is asked of a running one.
+//!
+//! hiqlite panics on some faults of its directory and waits for ever on others, so it starts in a task of its own
+//! and against a clock; either becomes an [`OpenError`].
+
+use std::time::{Duration, Instant};
+
+use hiqlite::{Client, LogSync, Node, NodeConfig, SnapshotPolicy};
+
+use crate::directory::{Directory, Secrets};
+use crate::peers::{FIRST, Listen, Peers};
+use crate::{OpenError, Options};
+
+/// The name of the SQLite file in hiqlite's directory.
+pub(crate) const DATABASE: &str = "metadata.db";
+
+/// One WAL file. A log entry must fit into one; a batch has at most 1 MiB, and this is also what is preallocated.
+const WAL_BYTES: u32 = 16 << 20;
+
+/// Connections that read. They hold no more than what a statement takes.
+const READERS: usize = 4;
+
+/// Setting this makes hiqlite delete its log and snapshots when it starts.
+const RESET: &str = "HQL_DANGER_RAFT_STATE_RESET";
+
+/// How often a node that is starting is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What this node knows about itself and its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Leader, and the only one who votes.
+    Alone,
+    /// Leader of several.
+    Leader,
+    /// Somebody else leads.
+    Follower,
+    /// No leader is known.
+    Leaderless,
+    /// The Raft core stopped, for the reason given; it does not start again by itself.
+    Stopped(String),
+}
+
+/// Starts the node and waits until everything in its log is applied.
+pub(crate) async fn start(
+    directory: &Directory,
+    options: &Options,
+    peers: &Peers,
+    secrets: Secrets,
+) -> Result<Client, OpenError> {
+    if std::env::var_os(RESET).is_some() {
+        return Err(OpenError::Environment(RESET));
+    }
+    let deadline = Instant::now() + options.timings.open;
+    let listen = peers.listen().map_err(OpenError::io("find loopback ports for", directory.path()))?;
+    let config = config(directory, options, peers, &listen, secrets)?;
+    crate::directory::make_directory(&directory.raft())?;
+
+    let failed = |reason: String| OpenError::Start { directory: directory.path().to_owned(), reason };
+    let starting = tokio::spawn(hiqlite::start_node(config));
+    let client = match tokio::time::timeout(options.timings.open, starting).await {
+        Ok(Ok(started)) => started.map_err(|e| failed(e.to_string()))?,
+        Ok(Err(panic)) => return Err(failed(panic.to_string())),
+        Err(_) => return Err(not_ready(directory, options, "no leader was elected".to_owned())),
+    };
+    match catch_up(&client, deadline).await {
+        CatchUp::Done => Ok(client),
+        CatchUp::Stopped(reason) => Err(failed(reason)),
+        CatchUp::Late(progress) => Err(not_ready(directory, options, progress)),
+    }
+}
+
+fn not_ready(directory: &Directory, options: &Options, progress: String) -> OpenError {
+    OpenError::NotReady { directory: directory.path().to_owned(), within: options.timings.open, progress }
+}
+
+enum CatchUp {
+    Done,
+    Stopped(String),
+    Late(String),
+}
+
+/// Waits until all that stands in the log is applied. hiqlite's own wait returns at once on a single node, and a
+/// node that was killed replays its log after it elected itself: until then it would answer from the past.
+async fn catch_up(client: &Client, deadline: Instant) -> CatchUp {
+    loop {
+        let metrics = match client.metrics_db().await {
+            Ok(metrics) => metrics,
+            Err(e) => return CatchUp::Stopped(e.to_string()),
+        };
+        if let Err(fatal) = &metrics.running_state {
+            return CatchUp::Stopped(fatal.to_string());
+        }
+        let applied = metrics.last_applied.map(|id| id.index);
+        if metrics.current_leader.is_some() && applied.is_some() && applied >= metrics.last_log_index {
+            return CatchUp::Done;
+        }
+        if Instant::now() >= deadline {
+            let (applied, last) = (applied.unwrap_or(0), metrics.last_log_index.unwrap_or(0));
+            return CatchUp::Late(format!("{applied} of {last} log entries applied"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What the node is now. From memory.
+pub(crate) async fn role(client: &Client) -> Role {
+    let metrics = match client.metrics_db().await {
+        Ok(metrics) => metrics,
+        Err(e) => return Role::Stopped(e.to_string()),
+    };
+    if let Err(fatal) = &metrics.running_state {
+        return Role::Stopped(fatal.to_string());
+    }
+    match metrics.current_leader {
+        None => Role::Leaderless,
+        Some(leader) if leader != metrics.id => Role::Follower,
+        Some(_) if metrics.membership_config.voter_ids().eq([metrics.id]) => Role::Alone,
+        Some(_) => Role::Leader,
+    }
+}
+
+fn config(
+    directory: &Directory,
+    options: &Options,
+    peers: &Peers,
+    listen: &Listen,
+    secrets: Secrets,
+) -> Result<NodeConfig, OpenError> {
+    let raft = directory.raft();
+    let data_dir = raft.to_str().ok_or_else(|| OpenError::Start {
+        directory: directory.path().to_owned(),
+        reason: "its path is not UTF-8".to_owned(),
+    })?;
+    let timings = &options.timings;
+    let mut raft_config = NodeConfig::default_raft_config(options.entries_per_snapshot);
+    raft_config.heartbeat_interval = millis(timings.heartbeat);
+    raft_config.election_timeout_min = millis(timings.election);
+    raft_config.election_timeout_max = 2 * millis(timings.election);
+    raft_config.snapshot_policy = SnapshotPolicy::LogsSinceLast(options.entries_per_snapshot);
+    let name = Node {
+        id: FIRST,
+        // hiqlite listens on the port of this entry and on the host of `listen_addr_*`. It stores the entry in the
+        // log at the very first start only, and reads the stored one from then on.
+        addr_raft: format!("{}:{}", peers.raft(FIRST).ip(), listen.raft_port),
+        addr_api: format!("{}:{}", peers.api(FIRST).ip(), listen.api_port),
+    };
+    Ok(NodeConfig {
+        node_id: FIRST,
+        nodes: vec![name],
+        listen_addr_raft: listen.host.to_string().into(),
+        listen_addr_api: listen.host.to_string().into(),
+        data_dir: data_dir.to_owned().into(),
+        filename_db: DATABASE.into(),
+        read_pool_size: READERS,
+        // An answer means that the entry is on the disk. The default syncs five times a second.
+        wal_sync: LogSync::Immediate,
+        wal_size: WAL_BYTES,
+        raft_config,
+        secret_raft: secrets.raft,
+        secret_api: secrets.api,
+        health_check_delay: Duration::ZERO,
+        ..NodeConfig::default()
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,61 @@
+//! What can be set from outside, with the defaults that were measured.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to open a metadata directory.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory; made when absent. One process at a time.
+    pub directory: PathBuf,
+    /// Heartbeats, elections and how long things may take.
+    pub timings: Timings,
+    /// Bytes of disk space taken in advance, so that what is under way can finish when the disk fills up. The
+    /// engine turns read-only when less than a quarter of it is free. 0 switches both off. Default 64 MiB.
+    pub disk_reserve: u64,
+    /// Log entries between two snapshots; a snapshot holds up commits for about 2 ms per MB. Default 10,000.
+    pub entries_per_snapshot: u64,
+    /// Opens a directory that lost acknowledged commits, and forgets that it did. Only for an operator who was told
+    /// what is missing and has no backup. Default `false`.
+    pub accept_lost_commits: bool,
+}
+
+impl Options {
+    /// The defaults for a directory.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            timings: Timings::default(),
+            disk_reserve: 64 << 20,
+            entries_per_snapshot: 10_000,
+            accept_lost_commits: false,
+        }
+    }
+}
+
+/// Times of the Raft group and of its callers.
+#[derive(Debug, Clone)]
+pub struct Timings {
+    /// Between two heartbeats of a leader. Default 150 ms; an empty directory opens after five of them.
+    pub heartbeat: Duration,
+    /// A follower that hears nothing for this long, and up to twice as long, stands for election. Default 450 ms.
+    pub election: Duration,
+    /// How long a commit is waited for before its outcome is called unknown. Default 5 s.
+    pub commit: Duration,
+    /// How long opening may take, the replay of the log included. Default 120 s.
+    pub open: Duration,
+    /// Between two looks of the watchdog at the Raft core and the disk. Default 500 ms.
+    pub watch: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(150),
+            election: Duration::from_millis(450),
+            commit: Duration::from_secs(5),
+            open: Duration::from_secs(120),
+            watch: Duration::from_millis(500),
+        }
+    }
+}

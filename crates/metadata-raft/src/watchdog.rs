@@ -1,0 +1,115 @@
+//! The watchdog: what [`Sql::status`](roadstead_metadata::Sql::status) answers, and when the process has to end.
+//!
+//! hiqlite's own health check says 200 while its Raft core is dead. A core that stopped does not start again, so the
+//! owner is told ([`Health::fatal`]) and ends the process with a clear code. A full disk is not fatal.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hiqlite::Client;
+use roadstead_metadata::Status;
+use tokio::sync::watch;
+
+use crate::disk::{self, Reserve};
+use crate::node::{self, Role};
+
+/// What is known about the engine's health, shared by all that ask and all that learn.
+#[derive(Debug)]
+pub(crate) struct Health {
+    status: watch::Sender<Status>,
+    fatal: watch::Sender<Option<String>>,
+    /// The state machine could not carry out a log entry; it is behind its log until it is rebuilt.
+    diverged: AtomicBool,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            status: watch::Sender::new(Status::Writable),
+            fatal: watch::Sender::new(None),
+            diverged: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Health {
+    pub(crate) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<String>> {
+        self.fatal.subscribe()
+    }
+
+    /// The engine cannot go on in this process. The first reason stays.
+    pub(crate) fn fatal(&self, reason: &str) {
+        let first = self.fatal.send_if_modified(|known| match known {
+            Some(_) => false,
+            None => {
+                *known = Some(reason.to_owned());
+                true
+            }
+        });
+        if first {
+            tracing::error!(reason, "metadata engine stopped");
+            self.status.send_replace(Status::Down(reason.to_owned()));
+        }
+    }
+
+    /// The state machine missed a log entry: nothing may be acknowledged on top of it.
+    pub(crate) fn diverged(&self, reason: &str) {
+        if !self.diverged.swap(true, Ordering::SeqCst) {
+            tracing::error!(reason, "metadata: the database could not carry out what the log has");
+        }
+    }
+
+    pub(crate) fn has_diverged(&self) -> bool {
+        self.diverged.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.fatal.borrow().is_some()
+    }
+
+    fn set(&self, status: Status) {
+        self.status.send_if_modified(|known| {
+            let changed = *known != status;
+            if changed {
+                match &status {
+                    Status::Writable => tracing::info!("metadata writable again"),
+                    Status::ReadOnly(why) | Status::Down(why) => tracing::warn!(why, "metadata not writable"),
+                }
+                *known = status;
+            }
+            changed
+        });
+    }
+}
+
+/// Looks at the node and the disk, until the task is aborted or the engine stopped for good.
+pub(crate) async fn watch(client: Client, health: Arc<Health>, mut reserve: Reserve, logs: PathBuf, every: Duration) {
+    while !health.is_fatal() {
+        let role = node::role(&client).await;
+        let logs = logs.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            disk::fill_holes(&logs);
+            let low = reserve.look();
+            (reserve, low)
+        });
+        let Ok((returned, low)) = looked.await else { return };
+        reserve = returned;
+        match role {
+            Role::Stopped(reason) => health.fatal(&reason),
+            _ if health.has_diverged() && low.is_none() => health.fatal(
+                "the database missed a log entry because the disk was full or failing; starting again replays the log",
+            ),
+            _ if health.has_diverged() => health.set(Status::ReadOnly("the disk was full or failing".to_owned())),
+            Role::Leaderless => health.set(Status::ReadOnly("no leader".to_owned())),
+            Role::Follower => health.set(Status::ReadOnly("another member leads".to_owned())),
+            Role::Alone | Role::Leader => health.set(low.map_or(Status::Writable, Status::ReadOnly)),
+        }
+        tokio::time::sleep(every).await;
+    }
+}
