@@ -8,7 +8,9 @@ pub mod lists;
 mod memory;
 mod metered;
 mod migration;
+pub mod records;
 mod retrying;
+pub mod schema;
 mod sql;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;

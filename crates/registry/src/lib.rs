@@ -1,1 +1,40 @@
 //! The registry's use cases: no HTTP, no concrete engine.
+//!
+//! All blob bytes pass through two doors: `ingest` takes bytes in (bounds, hashes, verifies, publishes an
+//! object, then commits one batch), and `open` chooses where bytes are read from. Every use case passes
+//! [`access`](Policy) first and ends in at most one commit whose guards hold or refuse all of it.
+//!
+//! What a use case changes outlives the client that asked for it: once bytes flow, the work runs on a task of its own,
+//! so that a connection that breaks leaves a session at its last acknowledged offset and never half an object.
+
+mod access;
+mod blobs;
+mod clock;
+mod commit;
+mod error;
+mod index;
+mod ingest;
+mod listing;
+mod manifest_delete;
+mod manifest_get;
+mod manifest_put;
+mod mount;
+mod open;
+mod pump;
+mod referrers;
+mod registry;
+mod upload;
+
+pub use access::{Action, Caller, Everyone, Policy};
+pub use clock::{Clock, SystemClock};
+pub use error::{BodyError, Error, Result};
+pub use index::{Index, SqlIndex};
+pub use listing::Names;
+pub use manifest_get::{ManifestContent, ManifestInfo};
+pub use manifest_put::{ManifestPushed, PutManifest};
+pub use mount::Mount;
+pub use open::OpenBlob;
+pub use pump::ByteStream;
+pub use referrers::{Referrers, ReferrersQuery};
+pub use registry::{Limits, Parts, Registry, StartError};
+pub use upload::{Chunk, SESSION_LIFE, UploadProgress, staged_session, staging_prefix};

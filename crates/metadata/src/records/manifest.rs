@@ -1,0 +1,217 @@
+//! Manifests: their content, the rows of a repository, and what they reference.
+
+use super::sql;
+use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
+use roadstead_oci::{Digest, Reference};
+use uuid::Uuid;
+
+/// Manifests up to this many bytes stand in metadata; larger ones are kept as a blob.
+pub const INLINE_BYTES: usize = 64 << 10;
+
+sql! {
+    PUT_CONTENT = "INSERT INTO manifest_content (digest, size, encoding, bytes) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (digest) DO NOTHING";
+    PUT = "INSERT INTO manifest (repository_id, digest, media_type, size, subject, pushed_at) \
+        VALUES ($1, $2, $3, $4, $5, $6) \
+        ON CONFLICT (repository_id, digest) DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at";
+    GUARD_BLOBS = "INSERT INTO guard (ok) SELECT 0 WHERE $1 <> \
+        (SELECT count(*) FROM repository_blob WHERE repository_id = $2 AND digest IN ($3))";
+    GUARD_CHILDREN = "INSERT INTO guard (ok) SELECT 0 WHERE $1 <> \
+        (SELECT count(*) FROM manifest WHERE repository_id = $2 AND digest IN ($3))";
+    PUT_BLOBS = "INSERT INTO manifest_blob (repository_id, manifest, blob) SELECT $1, $2, digest \
+        FROM repository_blob WHERE repository_id = $3 AND digest IN ($4) ON CONFLICT (repository_id, manifest, blob) DO NOTHING";
+    PUT_CHILDREN = "INSERT INTO manifest_child (repository_id, manifest, child) SELECT $1, $2, digest \
+        FROM manifest WHERE repository_id = $3 AND digest IN ($4) ON CONFLICT (repository_id, manifest, child) DO NOTHING";
+    TOUCH_BLOBS = "UPDATE repository_blob SET touched_at = $1 WHERE repository_id = $2 AND digest IN ($3) AND touched_at < $4";
+    DELETE = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
+    GUARD_EXISTS = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
+        (SELECT 1 FROM manifest WHERE repository_id = $1 AND digest = $2)";
+    DROP_CONTENT = "DELETE FROM manifest_content WHERE digest = $1 \
+        AND NOT EXISTS (SELECT 1 FROM manifest m WHERE m.digest = manifest_content.digest)";
+    BY_DIGEST = "SELECT m.digest, m.media_type, m.size, c.encoding, c.bytes FROM repository r \
+        JOIN manifest m ON m.repository_id = r.id JOIN manifest_content c ON c.digest = m.digest \
+        WHERE r.name = $1 AND m.digest = $2";
+    BY_TAG = "SELECT m.digest, m.media_type, m.size, c.encoding, c.bytes FROM repository r \
+        JOIN tag t ON t.repository_id = r.id JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest \
+        JOIN manifest_content c ON c.digest = m.digest WHERE r.name = $1 AND t.name = $2";
+    STAT_BY_DIGEST = "SELECT m.digest, m.media_type, m.size FROM repository r \
+        JOIN manifest m ON m.repository_id = r.id WHERE r.name = $1 AND m.digest = $2";
+    STAT_BY_TAG = "SELECT m.digest, m.media_type, m.size FROM repository r \
+        JOIN tag t ON t.repository_id = r.id JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest \
+        WHERE r.name = $1 AND t.name = $2";
+    PRESENT = "SELECT digest FROM manifest WHERE repository_id = $1 AND digest IN ($2)";
+    PARENT = "SELECT manifest FROM manifest_child WHERE repository_id = $1 AND child = $2 ORDER BY manifest LIMIT 1";
+}
+
+/// How manifest bytes are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they came.
+    Plain,
+    /// zstd.
+    Zstd,
+    /// As a blob of the same digest.
+    Blob,
+}
+
+impl Encoding {
+    fn code(self) -> i64 {
+        match self {
+            Encoding::Plain => 0,
+            Encoding::Zstd => 1,
+            Encoding::Blob => 2,
+        }
+    }
+
+    fn of(code: i64) -> Result<Self, QueryError> {
+        match code {
+            0 => Ok(Encoding::Plain),
+            1 => Ok(Encoding::Zstd),
+            2 => Ok(Encoding::Blob),
+            other => Err(QueryError::Failed(format!("manifest content of unknown encoding {other}"))),
+        }
+    }
+}
+
+/// The row that says what and how large a manifest is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestStat {
+    /// Its digest.
+    pub digest: Digest,
+    /// The media type it was pushed with.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A manifest with its content, or where that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRecord {
+    /// What it is.
+    pub stat: ManifestStat,
+    /// Its bytes; `None` when they are kept as a blob.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// What a pushed manifest adds to a repository.
+#[derive(Debug)]
+pub struct NewManifest<'a> {
+    /// The repository.
+    pub repository: Uuid,
+    /// Its digest, media type and size.
+    pub stat: &'a ManifestStat,
+    /// The digest of its subject, present or not.
+    pub subject: Option<Digest>,
+    /// Distinct blobs that it names and that must be linked.
+    pub blobs: &'a [Digest],
+    /// Distinct manifests that it names and that must be present.
+    pub children: &'a [Digest],
+}
+
+/// The bytes, compressed when that makes them smaller; `None` (kept as a blob) from [`INLINE_BYTES`] on.
+pub fn put_content(digest: &Digest, bytes: &[u8]) -> Statement {
+    let (encoding, stored) = if bytes.len() > INLINE_BYTES {
+        (Encoding::Blob, Value::Null)
+    } else {
+        match zstd::bulk::compress(bytes, 3) {
+            Ok(small) if small.len() < bytes.len() => (Encoding::Zstd, small.into()),
+            _ => (Encoding::Plain, bytes.to_vec().into()),
+        }
+    };
+    Statement::new(PUT_CONTENT, vec![digest.into(), (bytes.len() as i64).into(), encoding.code().into(), stored])
+}
+
+/// The rows of a manifest, after its content; conflicts unless everything it names is there.
+pub fn put(new: &NewManifest<'_>, at: Millis) -> Vec<Statement> {
+    let repository = || Value::from(new.repository);
+    let digest = || Value::from(&new.stat.digest);
+    let list = |digests: &[Digest]| Value::List(digests.iter().map(Value::from).collect());
+    let mut statements = vec![Statement::new(
+        PUT,
+        vec![
+            repository(),
+            digest(),
+            new.stat.media_type.as_str().into(),
+            (new.stat.size as i64).into(),
+            new.subject.as_ref().map(Value::from).unwrap_or(Value::Null),
+            at.into(),
+        ],
+    )];
+    for (named, guard, put) in [(new.blobs, GUARD_BLOBS, PUT_BLOBS), (new.children, GUARD_CHILDREN, PUT_CHILDREN)] {
+        if !named.is_empty() {
+            let count = Value::from(named.len() as i64);
+            statements.push(Statement::new(guard, vec![count, repository(), list(named)]));
+            statements.push(Statement::new(put, vec![repository(), digest(), repository(), list(named)]));
+        }
+    }
+    if !new.blobs.is_empty() {
+        let touch = vec![at.into(), repository(), list(new.blobs), at.into()];
+        statements.push(Statement::new(TOUCH_BLOBS, touch));
+    }
+    statements
+}
+
+/// Removes a manifest and what it references; conflicts when it is absent, tagged, or named by an index.
+pub fn delete(repository: Uuid, digest: &Digest) -> [Statement; 3] {
+    [
+        Statement::new(GUARD_EXISTS, vec![repository.into(), digest.into()]),
+        Statement::new(DELETE, vec![repository.into(), digest.into()]),
+        Statement::new(DROP_CONTENT, vec![digest.into()]),
+    ]
+}
+
+fn stat_of(row: &Row) -> Result<ManifestStat, QueryError> {
+    Ok(ManifestStat { digest: row.digest(0)?, media_type: row.text(1)?.to_owned(), size: row.integer(2)? as u64 })
+}
+
+fn question(by_tag: &'static str, by_digest: &'static str, name: &str, reference: &Reference) -> Statement {
+    match reference {
+        Reference::Tag(tag) => Statement::new(by_tag, vec![name.into(), tag.as_str().into()]),
+        Reference::Digest(digest) => Statement::new(by_digest, vec![name.into(), digest.into()]),
+    }
+}
+
+/// A manifest of the repository called `name`, with its content: one question.
+pub async fn get(
+    sql: &dyn Sql,
+    fresh: Freshness,
+    name: &str,
+    reference: &Reference,
+) -> Result<Option<ManifestRecord>, QueryError> {
+    let rows = sql.query(fresh, question(BY_TAG, BY_DIGEST, name, reference)).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let stat = stat_of(row)?;
+    let bytes = match Encoding::of(row.integer(3)?)? {
+        Encoding::Plain => Some(row.blob(4)?.to_vec()),
+        Encoding::Blob => None,
+        Encoding::Zstd => {
+            let bytes = zstd::bulk::decompress(row.blob(4)?, stat.size as usize);
+            Some(bytes.map_err(|e| QueryError::Failed(format!("content of manifest {}: {e}", stat.digest)))?)
+        }
+    };
+    Ok(Some(ManifestRecord { stat, bytes }))
+}
+
+/// The same without its content.
+pub async fn stat(
+    sql: &dyn Sql,
+    fresh: Freshness,
+    name: &str,
+    reference: &Reference,
+) -> Result<Option<ManifestStat>, QueryError> {
+    let rows = sql.query(fresh, question(STAT_BY_TAG, STAT_BY_DIGEST, name, reference)).await?;
+    rows.first().map(stat_of).transpose()
+}
+
+/// Which of `digests` are manifests of the repository.
+pub async fn present(sql: &dyn Sql, repository: Uuid, digests: &[Digest]) -> Result<Vec<Digest>, QueryError> {
+    let list = Value::List(digests.iter().map(Value::from).collect());
+    let rows = sql.query(Freshness::Latest, Statement::new(PRESENT, vec![repository.into(), list])).await?;
+    rows.iter().map(|row| row.digest(0)).collect()
+}
+
+/// One index of the repository that names the manifest, if any.
+pub async fn parent(sql: &dyn Sql, repository: Uuid, child: &Digest) -> Result<Option<Digest>, QueryError> {
+    let rows = sql.query(Freshness::Latest, Statement::new(PARENT, vec![repository.into(), child.into()])).await?;
+    rows.first().map(|row| row.digest(0)).transpose()
+}

@@ -1,0 +1,60 @@
+//! Tags, and the append-only history of their moves.
+
+use super::sql;
+use crate::{Freshness, Millis, QueryError, Sql, Statement};
+use roadstead_oci::{Digest, Tag};
+use uuid::Uuid;
+
+sql! {
+    MOVE = "INSERT INTO tag (repository_id, name, digest, version, updated_at) \
+        SELECT $1, $2, $3, 1 + (SELECT coalesce(max(version), 0) FROM tag_history WHERE repository_id = $4 AND name = $5), $6 \
+        WHERE 1 = 1 ON CONFLICT (repository_id, name) DO UPDATE \
+        SET digest = excluded.digest, version = excluded.version, updated_at = excluded.updated_at \
+        WHERE tag.digest <> excluded.digest";
+    RECORD_MOVE = "INSERT INTO tag_history (repository_id, name, version, digest, at) \
+        SELECT repository_id, name, version, digest, updated_at FROM tag WHERE repository_id = $1 AND name = $2 \
+        ON CONFLICT (repository_id, name, version) DO NOTHING";
+    GUARD = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM tag WHERE repository_id = $1 AND name = $2)";
+    RECORD_DELETION = "INSERT INTO tag_history (repository_id, name, version, digest, at) \
+        SELECT repository_id, name, version + 1, NULL, $1 FROM tag WHERE repository_id = $2 AND name = $3";
+    DELETE = "DELETE FROM tag WHERE repository_id = $1 AND name = $2";
+    RECORD_UNTAGGING = "INSERT INTO tag_history (repository_id, name, version, digest, at) \
+        SELECT repository_id, name, version + 1, NULL, $1 FROM tag WHERE repository_id = $2 AND digest = $3";
+    UNTAG = "DELETE FROM tag WHERE repository_id = $1 AND digest = $2";
+    PAGE = "SELECT t.name FROM repository r JOIN tag t ON t.repository_id = r.id \
+        WHERE r.name = $1 AND t.name > $2 ORDER BY t.name LIMIT $3";
+}
+
+/// Points a tag at a manifest of the same batch or one that is there; the same digest again changes nothing.
+pub fn set(repository: Uuid, tag: &Tag, digest: &Digest, at: Millis) -> [Statement; 2] {
+    let (id, name) = (repository, tag.as_str());
+    [
+        Statement::new(MOVE, vec![id.into(), name.into(), digest.into(), id.into(), name.into(), at.into()]),
+        Statement::new(RECORD_MOVE, vec![id.into(), name.into()]),
+    ]
+}
+
+/// Removes a tag, not what it points at; conflicts when there is none.
+pub fn delete(repository: Uuid, tag: &Tag, at: Millis) -> [Statement; 3] {
+    let (id, name) = (repository, tag.as_str());
+    [
+        Statement::new(GUARD, vec![id.into(), name.into()]),
+        Statement::new(RECORD_DELETION, vec![at.into(), id.into(), name.into()]),
+        Statement::new(DELETE, vec![id.into(), name.into()]),
+    ]
+}
+
+/// Removes every tag that points at a manifest.
+pub fn untag(repository: Uuid, digest: &Digest, at: Millis) -> [Statement; 2] {
+    [
+        Statement::new(RECORD_UNTAGGING, vec![at.into(), repository.into(), digest.into()]),
+        Statement::new(UNTAG, vec![repository.into(), digest.into()]),
+    ]
+}
+
+/// Tags of the repository called `name` in ASCII order after `after`, at most `limit`.
+pub async fn page(sql: &dyn Sql, name: &str, after: &str, limit: i64) -> Result<Vec<String>, QueryError> {
+    let statement = Statement::new(PAGE, vec![name.into(), after.into(), limit.into()]);
+    let rows = sql.query(Freshness::Latest, statement).await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}

@@ -1,0 +1,154 @@
+//! The schema of the registry's metadata.
+//!
+//! Conventions: digests are one algorithm byte and the raw hash; ids are UUIDv7 bytes; times are milliseconds
+//! since the Unix epoch; JSON is opaque text; every reference is a foreign key, so that a batch that would
+//! leave something dangling is refused by the engine itself. A repository that is deleted and made again has a
+//! new id, and whatever names the old id is refused.
+//!
+//! The tables of the engine contract itself (`guard`, `operation`, `schema_version`) stand in [`crate::base`].
+//! A migration, once released, never changes; the schema changes by adding one.
+
+use crate::Migration;
+
+/// All migrations, oldest first.
+pub const MIGRATIONS: &[Migration] = &[Migration { version: 1, name: "registry", sqlite: REGISTRY_SQLITE }];
+
+const REGISTRY_SQLITE: &[&str] = &[
+    // Users and organizations share one space of names. kind: 0 system, 1 user, 2 organization.
+    "CREATE TABLE namespace (
+        id BLOB NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        kind BIGINT NOT NULL,
+        created_at BIGINT NOT NULL)",
+    // name as shown: one-component names belong to the namespace `library`.
+    "CREATE TABLE repository (
+        id BLOB NOT NULL PRIMARY KEY,
+        namespace_id BLOB NOT NULL REFERENCES namespace (id),
+        name TEXT NOT NULL UNIQUE,
+        created_at BIGINT NOT NULL)",
+    "CREATE INDEX repository_by_namespace ON repository (namespace_id)",
+    // touched_at: last time a push relied on the bytes being here. doomed_at: the collector's mark.
+    "CREATE TABLE blob (
+        digest BLOB NOT NULL PRIMARY KEY,
+        size BIGINT NOT NULL,
+        touched_at BIGINT NOT NULL,
+        doomed_at BIGINT)",
+    // A repository's link to a blob: what a pull through this repository may read.
+    "CREATE TABLE repository_blob (
+        repository_id BLOB NOT NULL REFERENCES repository (id),
+        digest BLOB NOT NULL REFERENCES blob (digest),
+        size BIGINT NOT NULL,
+        touched_at BIGINT NOT NULL,
+        PRIMARY KEY (repository_id, digest))",
+    "CREATE INDEX repository_blob_by_digest ON repository_blob (digest)",
+    // encoding: 0 as is, 1 zstd, 2 kept as a blob of the same digest (bytes is NULL).
+    "CREATE TABLE manifest_content (
+        digest BLOB NOT NULL PRIMARY KEY,
+        size BIGINT NOT NULL,
+        encoding BIGINT NOT NULL,
+        bytes BLOB)",
+    "CREATE TABLE manifest (
+        repository_id BLOB NOT NULL REFERENCES repository (id),
+        digest BLOB NOT NULL REFERENCES manifest_content (digest),
+        media_type TEXT NOT NULL,
+        size BIGINT NOT NULL,
+        subject BLOB,
+        pushed_at BIGINT NOT NULL,
+        PRIMARY KEY (repository_id, digest))",
+    "CREATE INDEX manifest_by_digest ON manifest (digest)",
+    "CREATE TABLE manifest_blob (
+        repository_id BLOB NOT NULL,
+        manifest BLOB NOT NULL,
+        blob BLOB NOT NULL,
+        PRIMARY KEY (repository_id, manifest, blob),
+        FOREIGN KEY (repository_id, manifest) REFERENCES manifest (repository_id, digest) ON DELETE CASCADE,
+        FOREIGN KEY (repository_id, blob) REFERENCES repository_blob (repository_id, digest))",
+    "CREATE INDEX manifest_blob_by_blob ON manifest_blob (repository_id, blob)",
+    "CREATE TABLE manifest_child (
+        repository_id BLOB NOT NULL,
+        manifest BLOB NOT NULL,
+        child BLOB NOT NULL,
+        PRIMARY KEY (repository_id, manifest, child),
+        FOREIGN KEY (repository_id, manifest) REFERENCES manifest (repository_id, digest) ON DELETE CASCADE,
+        FOREIGN KEY (repository_id, child) REFERENCES manifest (repository_id, digest))",
+    "CREATE INDEX manifest_child_by_child ON manifest_child (repository_id, child)",
+    // The subject may be absent: it is no foreign key.
+    "CREATE TABLE referrer (
+        repository_id BLOB NOT NULL,
+        subject BLOB NOT NULL,
+        digest BLOB NOT NULL,
+        artifact_type TEXT NOT NULL,
+        annotations TEXT NOT NULL,
+        PRIMARY KEY (repository_id, subject, digest),
+        FOREIGN KEY (repository_id, digest) REFERENCES manifest (repository_id, digest) ON DELETE CASCADE)",
+    "CREATE INDEX referrer_by_digest ON referrer (repository_id, digest)",
+    "CREATE TABLE tag (
+        repository_id BLOB NOT NULL,
+        name TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        version BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        PRIMARY KEY (repository_id, name),
+        FOREIGN KEY (repository_id, digest) REFERENCES manifest (repository_id, digest))",
+    "CREATE INDEX tag_by_digest ON tag (repository_id, digest)",
+    // Append-only: every move of a tag; digest NULL is its deletion.
+    "CREATE TABLE tag_history (
+        repository_id BLOB NOT NULL REFERENCES repository (id),
+        name TEXT NOT NULL,
+        version BIGINT NOT NULL,
+        digest BLOB,
+        at BIGINT NOT NULL,
+        PRIMARY KEY (repository_id, name, version))",
+    // A configured instance of a storage engine. replica: 0 when all instances reach it, else the one that does.
+    "CREATE TABLE location (
+        id BLOB NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        replica BIGINT NOT NULL,
+        created_at BIGINT NOT NULL)",
+    // Where the bytes of a blob are: authoritative.
+    "CREATE TABLE placement (
+        digest BLOB NOT NULL REFERENCES blob (digest),
+        location_id BLOB NOT NULL REFERENCES location (id),
+        object_key TEXT NOT NULL,
+        size BIGINT NOT NULL,
+        verified_at BIGINT NOT NULL,
+        PRIMARY KEY (digest, location_id))",
+    "CREATE INDEX placement_by_location ON placement (location_id, object_key)",
+    // Copies still to be made: only the queue, the truth is policies minus placements.
+    "CREATE TABLE owed (
+        location_id BLOB NOT NULL REFERENCES location (id),
+        digest BLOB NOT NULL REFERENCES blob (digest),
+        attempts BIGINT NOT NULL,
+        not_before BIGINT NOT NULL,
+        owner BLOB,
+        beat BIGINT NOT NULL,
+        PRIMARY KEY (location_id, digest))",
+    "CREATE INDEX owed_by_time ON owed (location_id, not_before)",
+    // Objects that nothing names any more and that are still to be deleted.
+    "CREATE TABLE reap (
+        location_id BLOB NOT NULL REFERENCES location (id),
+        object_key TEXT NOT NULL,
+        attempts BIGINT NOT NULL,
+        not_before BIGINT NOT NULL,
+        PRIMARY KEY (location_id, object_key))",
+    "CREATE INDEX reap_by_time ON reap (not_before)",
+    // An upload session that has received bytes. parts: JSON, in order. closed_at: finished or cancelled.
+    "CREATE TABLE upload (
+        id BLOB NOT NULL PRIMARY KEY,
+        repository TEXT NOT NULL,
+        location_id BLOB NOT NULL REFERENCES location (id),
+        epoch BIGINT NOT NULL,
+        received BIGINT NOT NULL,
+        hash_state BLOB NOT NULL,
+        parts TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        closed_at BIGINT)",
+    "CREATE INDEX upload_open ON upload (updated_at) WHERE closed_at IS NULL",
+    "CREATE INDEX upload_closed ON upload (closed_at) WHERE closed_at IS NOT NULL",
+    // What the whole installation agrees on, such as the key that signs upload sessions.
+    "CREATE TABLE setting (
+        name TEXT NOT NULL PRIMARY KEY,
+        value TEXT NOT NULL,
+        updated_at BIGINT NOT NULL)",
+];

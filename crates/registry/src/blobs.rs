@@ -1,0 +1,84 @@
+//! Blobs without an upload session: existence, monolithic push, deletion.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadstead_metadata::records::blob;
+use roadstead_oci::{Digest, RepositoryName};
+
+use crate::commit::ROUNDS;
+use crate::upload::on_its_own;
+use crate::{Action, ByteStream, Caller, Error, Registry, Result};
+
+/// A pusher that finds a blob by HEAD relies on it: its time is refreshed when older than this, which is far less
+/// than the collector's grace of 24 h.
+const REFRESH: Duration = Duration::from_secs(3600);
+
+impl Registry {
+    /// Size of a blob (end-2, HEAD). For a caller who may push it also keeps the blob from the collector, or answers
+    /// `BlobUnknown`, so that a push which skips the upload because of this answer does not fail later.
+    pub async fn blob_stat(&self, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<u64> {
+        let name = self.access(caller, Action::Pull, name)?;
+        let pusher = self.policy.decide(caller, Action::Push, &name).is_ok();
+        for _ in 0..ROUNDS {
+            let Some(places) = self.index.places(&name, digest).await? else {
+                return Err(self.unknown(&name, Error::BlobUnknown(*digest)).await?);
+            };
+            let stale = self.clock.now() - places.touched_at > REFRESH.as_millis() as i64;
+            if !pusher || !stale || self.refresh(&name, digest).await? {
+                return Ok(places.size);
+            }
+        }
+        Err(Error::BlobUnknown(*digest))
+    }
+
+    /// Refreshes blob and link. `Ok(false)`: one of them is going or gone. While metadata cannot be written nothing
+    /// is collected and no push can end, so the answer stands.
+    async fn refresh(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let repository = self.existing(name).await?;
+        let mut batch = self.batch();
+        let at = batch.at;
+        batch.push(blob::guard_linked(repository, digest));
+        batch.extend(blob::rely(digest, at));
+        batch.push(blob::touch_link(repository, digest, at));
+        match self.try_commit(batch).await {
+            Err(Error::ReadOnly(_) | Error::Unavailable { .. }) => Ok(true),
+            outcome => outcome,
+        }
+    }
+
+    /// Pushes a blob in one request (end-4b): `announced` is the Content-Length.
+    pub async fn push_blob(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &RepositoryName,
+        digest: Digest,
+        announced: Option<u64>,
+        body: ByteStream,
+    ) -> Result<()> {
+        let name = self.access(caller, Action::Push, name)?;
+        let registry = self.clone();
+        on_its_own(async move { registry.ingest(&name, digest, announced, body).await }).await
+    }
+
+    /// Removes the repository's link to a blob (end-10); the bytes are the collector's. `InUse` while a manifest of
+    /// the repository names the blob.
+    pub async fn delete_blob(&self, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<()> {
+        let name = self.access(caller, Action::Delete, name)?;
+        for _ in 0..ROUNDS {
+            let repository = self.existing(&name).await?;
+            let mut batch = self.batch();
+            batch.push(blob::guard_linked(repository, digest)).push(blob::unlink(repository, digest));
+            if self.try_commit(batch).await? {
+                return Ok(());
+            }
+            if blob::linked(&*self.sql, repository, &[*digest]).await?.is_empty() {
+                return Err(Error::BlobUnknown(*digest));
+            }
+            if let Some(manifest) = blob::used_by(&*self.sql, repository, digest).await? {
+                return Err(Error::InUse(format!("blob {digest} is named by manifest {manifest}; delete that first")));
+            }
+        }
+        Err(Error::Contended)
+    }
+}

@@ -1,0 +1,47 @@
+//! Time as a parameter: nothing else in the workspace asks the machine what time it is.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use roadstead_metadata::Millis;
+
+/// Where time comes from.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// Wall-clock time: milliseconds since the Unix epoch, UTC. May jump.
+    fn now(&self) -> Millis;
+
+    /// Time since some fixed moment. Never goes back; for terms and timeouts.
+    fn monotonic(&self) -> Duration;
+}
+
+/// The machine's clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic time starts now.
+    pub fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    // The one place that reads the wall clock.
+    #[allow(clippy::disallowed_methods)]
+    fn now(&self) -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

@@ -1,0 +1,193 @@
+//! The door through which all bytes come in.
+//!
+//! Bytes before metadata: the object is published whole, verified and durable, and only then one batch makes it
+//! known. A crash in between leaves an object nobody names, never a name without an object.
+
+use roadstead_metadata::Batch;
+use roadstead_metadata::records::blob;
+use roadstead_metadata::records::placement::{self, Placement};
+use roadstead_metadata::records::upload::{self, UploadRecord};
+use roadstead_oci::{Digest, Hasher, RepositoryName};
+use roadstead_storage::{Engine, ObjectKey, Writer};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::commit::ROUNDS;
+use crate::pump::Pump;
+use crate::{ByteStream, Error, Registry, Result};
+
+/// How many bytes a request announced, if it did.
+pub(crate) type Announced = Option<u64>;
+
+impl Registry {
+    /// Takes in a blob whose digest is known in advance: streams it straight to its final key, verifies, publishes,
+    /// and links it to the repository.
+    pub(crate) async fn ingest(
+        &self,
+        name: &RepositoryName,
+        digest: Digest,
+        announced: Announced,
+        body: ByteStream,
+    ) -> Result<()> {
+        let placement = self.publish(digest, announced, body).await?;
+        self.commit_blob(name, &placement, None).await
+    }
+
+    /// Publishes verified bytes at the preferred location; metadata does not know of them yet.
+    pub(crate) async fn publish(&self, digest: Digest, announced: Announced, body: ByteStream) -> Result<Placement> {
+        let location = self.preferred();
+        let key = new_object_key(&digest)?;
+        let mut writer = location.engine.writer(&key).await?;
+        let size = match self.fill(&mut *writer, &digest, announced, body).await {
+            Ok(size) => size,
+            Err(error) => {
+                abandon(writer).await;
+                return Err(error);
+            }
+        };
+        writer.finish().await?;
+        Ok(Placement { digest, location: location.id, object_key: key.to_string(), size })
+    }
+
+    async fn fill(
+        &self,
+        writer: &mut dyn Writer,
+        expected: &Digest,
+        announced: Announced,
+        body: ByteStream,
+    ) -> Result<u64> {
+        let mut hasher = Hasher::new(expected.algorithm());
+        let mut pump = Pump::new(body, CancellationToken::new());
+        while pump.advance(&mut hasher, writer, 64 << 20).await? {
+            self.check_size(hasher.length())?;
+        }
+        self.check_size(hasher.length())?;
+        let size = hasher.length();
+        check_announced(announced, size)?;
+        verify(expected, hasher.finish())?;
+        Ok(size)
+    }
+
+    /// A blob may not be larger than the configured limit.
+    pub(crate) fn check_size(&self, size: u64) -> Result<()> {
+        match self.limits.blob {
+            Some(limit) if size > limit => Err(Error::TooLarge { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a published object known: blob, placement, the repository's link, and the end of its upload session,
+    /// in one batch.
+    pub(crate) async fn commit_blob(
+        &self,
+        name: &RepositoryName,
+        placement: &Placement,
+        session: Option<&UploadRecord>,
+    ) -> Result<()> {
+        let outcome = self.try_commit_blob(name, placement, session).await;
+        // Only when surely nothing happened may the object go; otherwise the scrub will find out.
+        if let Err(Error::ReadOnly(_) | Error::Contended | Error::UploadBusy) = &outcome {
+            self.discard(placement).await;
+        }
+        outcome
+    }
+
+    async fn try_commit_blob(
+        &self,
+        name: &RepositoryName,
+        placement: &Placement,
+        session: Option<&UploadRecord>,
+    ) -> Result<()> {
+        for _ in 0..ROUNDS {
+            let target = self.push_target(name).await?;
+            let mut batch = self.batch();
+            target.ensure(name, &mut batch);
+            add_blob(&mut batch, target.id, placement);
+            if let Some(session) = session {
+                let close = upload::close(session.id, batch.at);
+                batch.push(upload::guard(session)).push(close);
+            }
+            if self.try_commit(batch).await? {
+                return Ok(());
+            }
+            if let Some(session) = session {
+                self.still(session).await?;
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Fails when the session has moved on or ended since it was read.
+    async fn still(&self, session: &UploadRecord) -> Result<()> {
+        match upload::get(&*self.sql, session.id).await? {
+            Some(now) if now.closed_at.is_none() && now.epoch == session.epoch && now.received == session.received => {
+                Ok(())
+            }
+            _ => Err(Error::UploadBusy),
+        }
+    }
+
+    /// Removes an object that metadata surely does not name.
+    pub(crate) async fn discard(&self, placement: &Placement) {
+        let (Some(location), Ok(key)) =
+            (self.locations.by_id(placement.location), ObjectKey::new(placement.object_key.as_str()))
+        else {
+            return;
+        };
+        if let Err(error) = location.engine.delete(&key).await {
+            tracing::warn!(%error, digest = %placement.digest, "object of a refused push stays until the next scrub");
+        }
+    }
+}
+
+/// Blob, placement and link, in the order their foreign keys need.
+pub(crate) fn add_blob(batch: &mut Batch, repository: Uuid, placement: &Placement) {
+    let at = batch.at;
+    batch.push(blob::arrive(&placement.digest, placement.size, at));
+    batch.extend(placement::add(placement, at));
+    batch.push(blob::link(repository, &placement.digest));
+}
+
+/// A new key for a blob's bytes: contains the digest, so that a store can be read without metadata, and is never
+/// used twice, so that a late delete cannot hit a new push.
+pub(crate) fn new_object_key(digest: &Digest) -> Result<ObjectKey> {
+    let hex = digest.hex();
+    let key = format!("blobs/{}/{}/{hex}/{}", digest.algorithm(), &hex[..2], Uuid::now_v7().simple());
+    Ok(ObjectKey::new(key)?)
+}
+
+/// The bytes that arrived must be those announced by length.
+pub(crate) fn check_announced(announced: Announced, actual: u64) -> Result<()> {
+    match announced {
+        Some(stated) if stated != actual => Err(Error::SizeInvalid { what: "the request".to_owned(), stated, actual }),
+        _ => Ok(()),
+    }
+}
+
+/// The bytes that arrived must be those announced by digest.
+pub(crate) fn verify(expected: &Digest, actual: Digest) -> Result<()> {
+    if *expected == actual {
+        Ok(())
+    } else {
+        Err(Error::DigestInvalid { expected: Box::new(*expected), actual: Box::new(actual) })
+    }
+}
+
+/// Frees what a writer wrote; a store that cannot even do that is swept later.
+pub(crate) async fn abandon(writer: Box<dyn Writer>) {
+    if let Err(error) = writer.abort().await {
+        tracing::warn!(%error, "bytes of a failed upload stay until the next sweep");
+    }
+}
+
+/// Removes staged objects that nothing names any more, without anybody waiting for it.
+pub(crate) fn forget_objects(engine: std::sync::Arc<dyn Engine>, keys: Vec<String>) {
+    tokio::spawn(async move {
+        for key in keys {
+            let Ok(key) = ObjectKey::new(key) else { continue };
+            if let Err(error) = engine.delete(&key).await {
+                tracing::warn!(%error, %key, "staged object stays until the purge of upload sessions");
+            }
+        }
+    });
+}

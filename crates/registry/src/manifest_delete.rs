@@ -1,0 +1,57 @@
+//! Removing tags and manifests (end-9).
+
+use roadstead_metadata::Freshness;
+use roadstead_metadata::records::{manifest, tag};
+use roadstead_oci::{Digest, Reference, RepositoryName, Tag};
+
+use crate::commit::ROUNDS;
+use crate::{Action, Caller, Error, Registry, Result};
+
+impl Registry {
+    /// Removes a tag, or a manifest with every tag that points at it. `InUse` while an index of the repository names
+    /// the manifest. Blobs stay; they are the collector's once nothing names them.
+    pub async fn delete_manifest(&self, caller: &Caller, name: &RepositoryName, reference: &Reference) -> Result<()> {
+        let name = self.access(caller, Action::Delete, name)?;
+        match reference {
+            Reference::Tag(tag) => self.delete_tag(&name, tag).await,
+            Reference::Digest(digest) => self.delete_by_digest(&name, digest).await,
+        }
+    }
+
+    async fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<()> {
+        let reference = Reference::Tag(tag.clone());
+        for _ in 0..ROUNDS {
+            let repository = self.existing(name).await?;
+            let mut batch = self.batch();
+            let at = batch.at;
+            batch.extend(tag::delete(repository, tag, at));
+            if self.try_commit(batch).await? {
+                return Ok(());
+            }
+            if manifest::stat(&*self.sql, Freshness::Latest, name.as_str(), &reference).await?.is_none() {
+                return Err(Error::ManifestUnknown(reference));
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    async fn delete_by_digest(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
+        let reference = Reference::Digest(*digest);
+        for _ in 0..ROUNDS {
+            let repository = self.existing(name).await?;
+            let mut batch = self.batch();
+            let at = batch.at;
+            batch.extend(tag::untag(repository, digest, at)).extend(manifest::delete(repository, digest));
+            if self.try_commit(batch).await? {
+                return Ok(());
+            }
+            if manifest::stat(&*self.sql, Freshness::Latest, name.as_str(), &reference).await?.is_none() {
+                return Err(Error::ManifestUnknown(reference));
+            }
+            if let Some(index) = manifest::parent(&*self.sql, repository, digest).await? {
+                return Err(Error::InUse(format!("manifest {digest} is named by index {index}; delete that first")));
+            }
+        }
+        Err(Error::Contended)
+    }
+}

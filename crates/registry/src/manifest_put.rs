@@ -1,0 +1,199 @@
+//! Pushing manifests (end-7): validate, then one batch that holds only if everything the manifest names is there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use roadstead_metadata::records::manifest::{INLINE_BYTES, ManifestStat, NewManifest};
+use roadstead_metadata::records::placement::Placement;
+use roadstead_metadata::records::{blob, manifest, referrer, tag};
+use roadstead_oci::{Algorithm, Descriptor, Digest, Manifest, Reference, RepositoryName, Tag};
+
+use crate::commit::{PushTarget, ROUNDS};
+use crate::ingest::{add_blob, verify};
+use crate::upload::on_its_own;
+use crate::{Action, Caller, Error, Registry, Result};
+
+/// Most tags that one push may set besides its reference.
+const TAGS: usize = 100;
+
+/// A manifest to push.
+#[derive(Debug, Clone)]
+pub struct PutManifest {
+    /// Under which tag or digest.
+    pub reference: Reference,
+    /// `Content-Type` of the request.
+    pub content_type: Option<String>,
+    /// Further tags to set (`?tag=`).
+    pub tags: Vec<Tag>,
+    /// The manifest, exactly.
+    pub bytes: Bytes,
+}
+
+/// A manifest that has been pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestPushed {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its subject, for the `OCI-Subject` header.
+    pub subject: Option<Digest>,
+}
+
+/// What a manifest names, each digest once.
+struct Named {
+    blobs: Vec<Digest>,
+    children: Vec<Digest>,
+}
+
+impl Registry {
+    /// Pushes a manifest. Missing blobs and children are all listed in `ManifestBlobUnknown`.
+    pub async fn put_manifest(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &RepositoryName,
+        put: PutManifest,
+    ) -> Result<ManifestPushed> {
+        let name = self.access(caller, Action::Push, name)?;
+        if put.bytes.len() as u64 > self.limits.manifest {
+            return Err(Error::TooLarge { limit: self.limits.manifest });
+        }
+        if put.tags.len() > TAGS {
+            return Err(Error::Unsupported(format!("a push sets at most {TAGS} tags")));
+        }
+        let digest = match &put.reference {
+            Reference::Tag(_) => Digest::of(Algorithm::Sha256, &put.bytes),
+            Reference::Digest(expected) => {
+                verify(expected, Digest::of(expected.algorithm(), &put.bytes))?;
+                *expected
+            }
+        };
+        let parsed = Manifest::parse(put.content_type.as_deref(), &put.bytes)?;
+        let registry = self.clone();
+        on_its_own(async move { registry.commit_manifest(&name, digest, &parsed, &put).await }).await
+    }
+
+    async fn commit_manifest(
+        &self,
+        name: &RepositoryName,
+        digest: Digest,
+        parsed: &Manifest,
+        put: &PutManifest,
+    ) -> Result<ManifestPushed> {
+        // Bytes before metadata: a manifest too large for a row is an object first.
+        let stored = if put.bytes.len() > INLINE_BYTES {
+            let bytes = put.bytes.clone();
+            let body = futures::stream::once(async move { Ok(bytes) }).boxed();
+            Some(self.publish(digest, Some(put.bytes.len() as u64), body).await?)
+        } else {
+            None
+        };
+        let outcome = self.try_commit_manifest(name, digest, parsed, put, stored.as_ref()).await;
+        if let (Err(error), Some(placement)) = (&outcome, &stored)
+            && !matches!(error, Error::Unavailable { .. } | Error::Internal(_))
+        {
+            self.discard(placement).await;
+        }
+        outcome
+    }
+
+    async fn try_commit_manifest(
+        &self,
+        name: &RepositoryName,
+        digest: Digest,
+        parsed: &Manifest,
+        put: &PutManifest,
+        stored: Option<&Placement>,
+    ) -> Result<ManifestPushed> {
+        let subject = parsed.subject.as_ref().map(|subject| subject.digest);
+        let stat = ManifestStat { digest, media_type: parsed.media_type.clone(), size: put.bytes.len() as u64 };
+        for _ in 0..ROUNDS {
+            let target = self.push_target(name).await?;
+            let mut named = self.check_named(&target, parsed).await?;
+            let mut batch = self.batch();
+            let at = batch.at;
+            target.ensure(name, &mut batch);
+            if let Some(placement) = stored {
+                add_blob(&mut batch, target.id, placement);
+                named.blobs.push(digest);
+            }
+            batch.push(manifest::put_content(&digest, &put.bytes));
+            let new = NewManifest {
+                repository: target.id,
+                stat: &stat,
+                subject,
+                blobs: &named.blobs,
+                children: &named.children,
+            };
+            batch.extend(manifest::put(&new, at));
+            if let Some(subject) = &subject {
+                let (artifact_type, annotations) = shown(parsed);
+                batch.push(referrer::add(target.id, subject, &digest, &artifact_type, &annotations));
+            }
+            for tag in tags(put) {
+                batch.extend(tag::set(target.id, tag, &digest, at));
+            }
+            if self.try_commit(batch).await? {
+                return Ok(ManifestPushed { digest, subject });
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Everything the manifest names must be in the repository, with the size its descriptor states.
+    async fn check_named(&self, target: &PushTarget, parsed: &Manifest) -> Result<Named> {
+        let (blobs, children) = (distinct(parsed.blobs()), distinct(parsed.children()));
+        let named = Named { blobs: digests(&blobs), children: digests(&children) };
+        let mut missing = Vec::new();
+        if !blobs.is_empty() {
+            let linked: HashMap<Digest, u64> =
+                blob::linked(&*self.sql, target.id, &named.blobs).await?.into_iter().collect();
+            for descriptor in &blobs {
+                match linked.get(&descriptor.digest) {
+                    None => missing.push((*descriptor).clone()),
+                    Some(size) if *size != descriptor.size => {
+                        return Err(Error::SizeInvalid {
+                            what: format!("the descriptor of {}", descriptor.digest),
+                            stated: descriptor.size,
+                            actual: *size,
+                        });
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        if !children.is_empty() {
+            let present: HashSet<Digest> =
+                manifest::present(&*self.sql, target.id, &named.children).await?.into_iter().collect();
+            missing.extend(children.iter().filter(|c| !present.contains(&c.digest)).map(|c| (*c).clone()));
+        }
+        if missing.is_empty() { Ok(named) } else { Err(Error::ManifestBlobUnknown(missing)) }
+    }
+}
+
+/// The first descriptor of each digest: real manifests repeat layers.
+fn distinct<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> Vec<&'a Descriptor> {
+    let mut seen = HashSet::new();
+    descriptors.filter(|descriptor| seen.insert(descriptor.digest)).collect()
+}
+
+fn digests(descriptors: &[&Descriptor]) -> Vec<Digest> {
+    descriptors.iter().map(|descriptor| descriptor.digest).collect()
+}
+
+/// The tags a push sets, each once.
+fn tags(put: &PutManifest) -> impl Iterator<Item = &Tag> {
+    let reference = match &put.reference {
+        Reference::Tag(tag) => Some(tag),
+        Reference::Digest(_) => None,
+    };
+    let mut seen = HashSet::new();
+    reference.into_iter().chain(&put.tags).filter(move |tag| seen.insert(tag.as_str()))
+}
+
+/// What a referrers list shows of a manifest: artifact type and annotations (as JSON).
+fn shown(parsed: &Manifest) -> (String, String) {
+    let artifact_type = parsed.referrer_artifact_type().unwrap_or_default().to_owned();
+    let annotations: &BTreeMap<String, String> = &parsed.annotations;
+    (artifact_type, serde_json::to_string(annotations).unwrap_or_else(|_| "{}".to_owned()))
+}

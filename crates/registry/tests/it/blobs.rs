@@ -1,0 +1,116 @@
+//! Blobs: push, pull, mount, delete.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use roadstead_oci::{Algorithm, Digest, Page};
+use roadstead_registry::{Error, Mount};
+
+use crate::rig::{ME, Rig, body, bytes, image, name, sha256};
+
+#[tokio::test]
+async fn a_pushed_blob_pulls_whole_and_in_ranges() {
+    let rig = Rig::new().await;
+    let content = bytes(1, 5000);
+    let digest = rig.push("a/b", &content).await;
+    assert_eq!(rig.pull("a/b", &digest).await.unwrap(), content);
+    let open = rig.registry.open_blob(&ME, &name("a/b"), &digest).await.unwrap();
+    assert_eq!(open.size, 5000);
+    let part: Vec<_> = open.read(Some(4990..5000)).await.unwrap().map(|c| c.unwrap()).concat().await.to_vec();
+    assert_eq!(part, content[4990..]);
+}
+
+#[tokio::test]
+async fn an_empty_blob_and_sha512_are_blobs_too() {
+    let rig = Rig::new().await;
+    let empty = rig.push("a/b", b"").await;
+    assert_eq!(rig.pull("a/b", &empty).await.unwrap(), b"");
+    let digest = Digest::of(Algorithm::Sha512, b"long");
+    rig.registry.push_blob(&ME, &name("a/b"), digest, Some(4), body(b"long")).await.unwrap();
+    assert_eq!(rig.pull("a/b", &digest).await.unwrap(), b"long");
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_what_was_announced_leave_nothing() {
+    let rig = Rig::new().await;
+    let announced = sha256(b"right");
+    let wrong = rig.registry.push_blob(&ME, &name("a/b"), announced, None, body(b"wrong")).await;
+    assert!(matches!(wrong, Err(Error::DigestInvalid { .. })), "{wrong:?}");
+    let short = rig.registry.push_blob(&ME, &name("a/b"), announced, Some(9), body(b"right")).await;
+    assert!(matches!(short, Err(Error::SizeInvalid { stated: 9, actual: 5, .. })), "{short:?}");
+    assert_eq!(rig.objects("").await, Vec::<String>::new());
+    assert!(matches!(rig.registry.blob_stat(&ME, &name("a/b"), &announced).await, Err(Error::NameUnknown(_))));
+}
+
+#[tokio::test]
+async fn a_blob_is_seen_only_through_repositories_that_link_it() {
+    let rig = Rig::new().await;
+    let digest = rig.push("a/b", b"mine").await;
+    rig.push("a/c", b"other").await;
+    assert!(matches!(rig.registry.blob_stat(&ME, &name("a/c"), &digest).await, Err(Error::BlobUnknown(_))));
+    assert!(matches!(rig.registry.blob_stat(&ME, &name("a/d"), &digest).await, Err(Error::NameUnknown(_))));
+}
+
+#[tokio::test]
+async fn a_second_push_of_the_same_bytes_keeps_one_object_and_reaps_the_other() {
+    let rig = Rig::new().await;
+    rig.push("a/b", b"same").await;
+    let before = rig.objects("blobs/").await;
+    let digest = rig.push("a/c", b"same").await;
+    assert_eq!(rig.count("SELECT count(*) FROM placement").await, 1);
+    assert_eq!(rig.count("SELECT count(*) FROM reap").await, 1);
+    assert_eq!(rig.pull("a/c", &digest).await.unwrap(), b"same");
+    assert!(rig.objects("blobs/").await.contains(&before[0]));
+}
+
+#[tokio::test]
+async fn mount_links_without_bytes_with_and_without_a_source() {
+    let rig = Rig::new().await;
+    let digest = rig.push("a/from", b"layer").await;
+    let (to, from, none) = (name("a/to"), name("a/from"), name("a/none"));
+    let mount = |to, from| {
+        let registry = rig.registry.clone();
+        async move { registry.mount_blob(&ME, to, &digest, from).await.unwrap() }
+    };
+    assert_eq!(mount(&to, Some(&none)).await, Mount::NotMounted);
+    assert_eq!(mount(&to, Some(&from)).await, Mount::Mounted);
+    assert_eq!(rig.pull("a/to", &digest).await.unwrap(), b"layer");
+    assert_eq!(mount(&name("a/third"), None).await, Mount::Mounted);
+    assert_eq!(rig.pull("a/third", &digest).await.unwrap(), b"layer");
+    let missing = sha256(b"missing");
+    assert_eq!(rig.registry.mount_blob(&ME, &to, &missing, None).await.unwrap(), Mount::NotMounted);
+}
+
+#[tokio::test]
+async fn a_blob_named_by_a_manifest_is_not_unlinked() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    rig.put("a/b", "v1", &image((&config, 2), &[])).await.unwrap();
+    let refused = rig.registry.delete_blob(&ME, &name("a/b"), &config).await;
+    assert!(matches!(&refused, Err(Error::InUse(why)) if why.contains("sha256:")), "{refused:?}");
+    let free = rig.push("a/b", b"free").await;
+    rig.registry.delete_blob(&ME, &name("a/b"), &free).await.unwrap();
+    assert!(matches!(rig.pull("a/b", &free).await, Err(Error::BlobUnknown(_))));
+    assert!(matches!(rig.registry.delete_blob(&ME, &name("a/b"), &free).await, Err(Error::BlobUnknown(_))));
+}
+
+#[tokio::test]
+async fn head_by_a_pusher_refreshes_what_a_push_will_rely_on() {
+    let rig = Rig::new().await;
+    let digest = rig.push("a/b", b"old").await;
+    rig.clock.advance(Duration::from_secs(20 * 3600));
+    rig.registry.blob_stat(&ME, &name("a/b"), &digest).await.unwrap();
+    let now = roadstead_registry::Clock::now(&*rig.clock);
+    assert_eq!(rig.count("SELECT touched_at FROM blob").await, now);
+    assert_eq!(rig.count("SELECT touched_at FROM repository_blob").await, now);
+}
+
+#[tokio::test]
+async fn library_and_bare_names_are_one_repository_shown_bare() {
+    let rig = Rig::new().await;
+    let digest = rig.push("library/alpine", b"x").await;
+    assert_eq!(rig.pull("alpine", &digest).await.unwrap(), b"x");
+    rig.push("library/deep/er", b"y").await;
+    let names = rig.registry.catalog(&ME, &Page::default()).await.unwrap();
+    assert_eq!(names.names, ["alpine", "library/deep/er"]);
+}

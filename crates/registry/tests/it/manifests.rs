@@ -1,0 +1,232 @@
+//! Manifests, tags, referrers, lists.
+
+use bytes::Bytes;
+use roadstead_oci::{Page, Tag};
+use roadstead_registry::{Error, PutManifest, ReferrersQuery};
+use serde_json::json;
+
+use crate::rig::{ME, Rig, bytes, image, name, reference, sha256};
+
+#[tokio::test]
+async fn a_manifest_pulls_by_tag_and_digest_byte_for_byte() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let layer = rig.push("a/b", &bytes(1, 300)).await;
+    // Real manifests repeat a layer.
+    let json = image((&config, 2), &[(&layer, 300), (&layer, 300)]);
+    let pushed = rig.put("a/b", "v1", &json).await.unwrap();
+    for by in ["v1", &pushed.digest.to_string()] {
+        let found = rig.registry.manifest(&ME, &name("a/b"), &reference(by)).await.unwrap();
+        assert_eq!(found.bytes, Bytes::from(json.to_string()));
+        assert_eq!(found.info.digest, sha256(&found.bytes));
+        assert_eq!(found.info, rig.registry.manifest_info(&ME, &name("a/b"), &reference(by)).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn everything_missing_is_listed_and_nothing_is_stored() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let (one, two) = (sha256(b"1"), sha256(b"2"));
+    let refused = rig.put("a/b", "v1", &image((&config, 2), &[(&one, 1), (&two, 1)])).await;
+    let Err(Error::ManifestBlobUnknown(missing)) = refused else { panic!("{refused:?}") };
+    assert_eq!(missing.iter().map(|d| d.digest).collect::<Vec<_>>(), [one, two]);
+    let index = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": one, "size": 1}],
+    });
+    assert!(matches!(rig.put("a/b", "v1", &index).await, Err(Error::ManifestBlobUnknown(m)) if m.len() == 1));
+    assert_eq!(rig.count("SELECT count(*) FROM manifest").await, 0);
+    assert_eq!(rig.count("SELECT count(*) FROM manifest_content").await, 0);
+}
+
+#[tokio::test]
+async fn a_blob_of_another_repository_does_not_count() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/other", b"{}").await;
+    assert!(matches!(rig.put("a/b", "v1", &image((&config, 2), &[])).await, Err(Error::ManifestBlobUnknown(_))));
+}
+
+#[tokio::test]
+async fn a_descriptor_with_the_wrong_size_is_refused() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let refused = rig.put("a/b", "v1", &image((&config, 3), &[])).await;
+    assert!(matches!(refused, Err(Error::SizeInvalid { stated: 3, actual: 2, .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_large_manifest_is_kept_as_a_blob_and_pulls_the_same() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let mut json = image((&config, 2), &[]);
+    json["annotations"] = json!({"large": "A".repeat(3 << 20)});
+    let pushed = rig.put("a/b", "v1", &json).await.unwrap();
+    let found = rig.registry.manifest(&ME, &name("a/b"), &reference("v1")).await.unwrap();
+    assert_eq!((found.info.digest, found.bytes), (pushed.digest, Bytes::from(json.to_string())));
+    rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&pushed.digest.to_string())).await.unwrap();
+    assert!(matches!(rig.registry.manifest(&ME, &name("a/b"), &reference("v1")).await, Err(Error::ManifestUnknown(_))));
+}
+
+#[tokio::test]
+async fn tags_move_and_their_history_stays() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let layer = rig.push("a/b", b"layer").await;
+    let first = rig.put("a/b", "v1", &image((&config, 2), &[])).await.unwrap().digest;
+    rig.put("a/b", "v1", &image((&config, 2), &[])).await.unwrap();
+    assert_eq!(rig.count("SELECT version FROM tag").await, 1);
+    rig.put("a/b", "v1", &image((&config, 2), &[(&layer, 5)])).await.unwrap();
+    assert_eq!(rig.count("SELECT version FROM tag").await, 2);
+    rig.registry.delete_manifest(&ME, &name("a/b"), &reference("v1")).await.unwrap();
+    assert!(rig.tags("a/b").await.is_empty());
+    // The manifest outlives its tag, and the version goes on counting.
+    rig.registry.manifest_info(&ME, &name("a/b"), &reference(&first.to_string())).await.unwrap();
+    rig.put("a/b", "v1", &image((&config, 2), &[])).await.unwrap();
+    assert_eq!(rig.count("SELECT version FROM tag").await, 4);
+    assert_eq!(rig.count("SELECT count(*) FROM tag_history").await, 4);
+    assert_eq!(rig.count("SELECT count(*) FROM tag_history WHERE digest IS NULL").await, 1);
+}
+
+#[tokio::test]
+async fn further_tags_of_a_push_are_set_in_the_same_commit() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let bytes = Bytes::from(image((&config, 2), &[]).to_string());
+    let tags: Vec<Tag> = ["x", "y", "x"].iter().map(|tag| tag.parse().unwrap()).collect();
+    let put = PutManifest { reference: reference(&sha256(&bytes).to_string()), content_type: None, tags, bytes };
+    rig.registry.put_manifest(&ME, &name("a/b"), put).await.unwrap();
+    assert_eq!(rig.tags("a/b").await, ["x", "y"]);
+}
+
+#[tokio::test]
+async fn deleting_a_manifest_removes_its_tags_but_not_one_an_index_names() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let child = rig.put("a/b", "child", &image((&config, 2), &[])).await.unwrap().digest;
+    let size = image((&config, 2), &[]).to_string().len();
+    let index = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": child, "size": size}],
+    });
+    let parent = rig.put("a/b", "all", &index).await.unwrap().digest;
+    let refused = rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&child.to_string())).await;
+    assert!(matches!(&refused, Err(Error::InUse(why)) if why.contains(&parent.to_string())), "{refused:?}");
+    assert_eq!(rig.tags("a/b").await, ["all", "child"]);
+    for digest in [parent, child] {
+        rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&digest.to_string())).await.unwrap();
+        let again = rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&digest.to_string())).await;
+        assert!(matches!(again, Err(Error::ManifestUnknown(_))), "{again:?}");
+    }
+    assert!(rig.tags("a/b").await.is_empty());
+    assert_eq!(rig.count("SELECT count(*) FROM manifest_content").await, 0);
+}
+
+#[tokio::test]
+async fn referrers_are_found_before_and_after_their_subject_comes() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let subject_json = image((&config, 2), &[]);
+    let subject = sha256(subject_json.to_string().as_bytes());
+    let referrer = |kind: &str, note: &str| {
+        let mut json = image((&config, 2), &[]);
+        json["artifactType"] = json!(kind);
+        json["annotations"] = json!({"note": note});
+        json["subject"] = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": subject, "size": subject_json.to_string().len()});
+        json
+    };
+    let query = |artifact_type: Option<&str>| ReferrersQuery {
+        artifact_type: artifact_type.map(str::to_owned),
+        ..ReferrersQuery::default()
+    };
+    let empty = rig.registry.referrers(&ME, &name("a/none"), &subject, &query(None)).await.unwrap();
+    assert!(empty.manifests.is_empty() && empty.next.is_none());
+    let pushed = rig.put("a/b", "sig", &referrer("application/sig", "one")).await.unwrap();
+    assert_eq!(pushed.subject, Some(subject));
+    rig.put("a/b", "v1", &subject_json).await.unwrap();
+    rig.put("a/b", "sbom", &referrer("application/sbom", "two")).await.unwrap();
+    let all = rig.registry.referrers(&ME, &name("a/b"), &subject, &query(None)).await.unwrap();
+    assert_eq!(all.manifests.len(), 2);
+    let signatures =
+        rig.registry.referrers(&ME, &name("a/b"), &subject, &query(Some("application/sig"))).await.unwrap();
+    assert_eq!(signatures.manifests.len(), 1);
+    assert_eq!(signatures.manifests[0].digest, pushed.digest);
+    assert_eq!(signatures.manifests[0].annotations["note"], "one");
+    rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&pushed.digest.to_string())).await.unwrap();
+    let left = rig.registry.referrers(&ME, &name("a/b"), &subject, &query(None)).await.unwrap();
+    assert_eq!(left.manifests.len(), 1);
+}
+
+#[tokio::test]
+async fn referrers_come_in_pages() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let subject = sha256(b"absent");
+    for n in 0..5 {
+        let mut json = image((&config, 2), &[]);
+        json["annotations"] = json!({"n": n.to_string()});
+        json["subject"] = json!({"mediaType": "x/y", "digest": subject, "size": 3});
+        rig.put("a/b", &format!("r{n}"), &json).await.unwrap();
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let query = ReferrersQuery { limit: Some(2), after, artifact_type: None };
+        let page = rig.registry.referrers(&ME, &name("a/b"), &subject, &query).await.unwrap();
+        seen.extend(page.manifests.iter().map(|d| d.digest));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 5);
+    seen.dedup();
+    assert_eq!(seen.len(), 5);
+}
+
+#[tokio::test]
+async fn lists_page_in_ascii_order() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    for tag in ["b", "A", "a", "_", "B", "1.0", "1-0"] {
+        rig.put("a/b", tag, &image((&config, 2), &[])).await.unwrap();
+    }
+    let page = |n: Option<usize>, last: Option<&str>| Page { n, last: last.map(str::to_owned) };
+    let all = rig.registry.tags(&ME, &name("a/b"), &page(None, None)).await.unwrap();
+    assert_eq!(all.names, ["1-0", "1.0", "A", "B", "_", "a", "b"]);
+    assert!(!all.more);
+    let first = rig.registry.tags(&ME, &name("a/b"), &page(Some(3), None)).await.unwrap();
+    assert_eq!((first.names.join(" "), first.more), ("1-0 1.0 A".to_owned(), true));
+    let rest = rig.registry.tags(&ME, &name("a/b"), &page(Some(4), Some("A"))).await.unwrap();
+    assert_eq!((rest.names.join(" "), rest.more), ("B _ a b".to_owned(), false));
+    let none = rig.registry.tags(&ME, &name("a/b"), &page(Some(0), None)).await.unwrap();
+    assert_eq!((none.names.len(), none.more), (0, true));
+    assert!(matches!(rig.registry.tags(&ME, &name("a/none"), &page(None, None)).await, Err(Error::NameUnknown(_))));
+    rig.push("a/a", b"x").await;
+    let names = rig.registry.catalog(&ME, &page(Some(1), None)).await.unwrap();
+    assert_eq!((names.names, names.more), (vec!["a/a".to_owned()], true));
+    let names = rig.registry.catalog(&ME, &page(Some(9), Some("a/a"))).await.unwrap();
+    assert_eq!((names.names, names.more), (vec!["a/b".to_owned()], false));
+}
+
+#[tokio::test]
+async fn concurrent_pushes_of_one_tag_leave_one_of_them_and_a_whole_history() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let mut pushes = Vec::new();
+    for n in 0..16 {
+        let layer = rig.push("a/b", format!("{n}").as_bytes()).await;
+        let json = image((&config, 2), &[(&layer, n.to_string().len())]);
+        let registry = rig.registry.clone();
+        pushes.push(tokio::spawn(async move {
+            let bytes = Bytes::from(json.to_string());
+            let put = PutManifest { reference: reference("latest"), content_type: None, tags: vec![], bytes };
+            registry.put_manifest(&ME, &name("a/b"), put).await.unwrap()
+        }));
+    }
+    for push in pushes {
+        push.await.unwrap();
+    }
+    assert_eq!(rig.count("SELECT version FROM tag").await, 16);
+    assert_eq!(rig.count("SELECT count(*) FROM tag_history").await, 16);
+}
