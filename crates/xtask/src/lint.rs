@@ -5,6 +5,8 @@ use crate::stage::{Context, Failure, Outcome};
 
 pub(crate) fn fmt(context: &Context) -> Result<Outcome, Failure> {
     run(&mut cargo(context, &["fmt", "--all", "--check"]))?;
+    // The fuzz targets are a workspace of their own.
+    run(&mut cargo(context, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
     Ok(Outcome::Passed(String::new()))
 }
 

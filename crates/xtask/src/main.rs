@@ -15,7 +15,9 @@
 mod ci;
 mod clients;
 mod floors;
+mod fuzz;
 mod lint;
+mod mutants;
 mod process;
 mod stage;
 mod suites;

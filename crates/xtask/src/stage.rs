@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cargo_metadata::MetadataCommand;
 
-use crate::{clients, floors, lint, suites, tidy};
+use crate::{clients, floors, fuzz, lint, mutants, suites, tidy};
 
 /// One stage of the gate.
 pub(crate) struct Stage {
@@ -26,6 +26,8 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "test", run: suites::test },
     Stage { name: "release", run: suites::release },
     Stage { name: "clients", run: clients::run },
+    Stage { name: "fuzz", run: fuzz::run },
+    Stage { name: "mutants", run: mutants::run },
 ];
 
 /// How a stage that did not fail ended.

@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
 }
 
 /// Files git tracks or would add, relative to the root, in order.
-fn tracked(root: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn tracked(root: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut git = Command::new("git");
     git.current_dir(root).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
     let mut files: Vec<PathBuf> = capture(&mut git)?.lines().map(PathBuf::from).collect();

@@ -1,0 +1,124 @@
+//! Patches that break an invariant on purpose; a test must go red for each.
+//!
+//! `mutants/*.patch` are unified diffs under two header lines, `# invariant:` and `# test:`; `mutants/README.md` says
+//! how to write one. Each is applied to a copy of the tree, built, and its test command run. *killed* is what it should
+//! be; *survived* means that no test guards the line; *broken* that the patch no longer applies or compiles, which
+//! proves nothing and fails too.
+//!
+//! The copy lives in the target directory and shares it: third-party crates are not built again.
+
+mod patch;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use self::patch::Patch;
+use crate::process::{capture, last_lines, output};
+use crate::stage::{Context, Failure, Outcome};
+use crate::tidy::tracked;
+
+/// A test command that needs longer hangs, which is no proof either.
+const SECONDS: &str = "300";
+
+/// What became of a patch.
+enum Fate {
+    Killed,
+    Survived,
+    Broken(String),
+}
+
+pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
+    let patches = read_all(&context.root.join("mutants"))?;
+    let tree = context.target.join("mutants");
+    mirror(&context.root, &tree)?;
+    let mut alive = 0;
+    for patch in &patches {
+        let started = Instant::now();
+        let fate = try_one(context, &tree, patch)?;
+        let word = match &fate {
+            Fate::Killed => "killed".to_owned(),
+            Fate::Survived => format!("SURVIVED `{}`", patch.test),
+            Fate::Broken(why) => format!("BROKEN: {why}"),
+        };
+        alive += usize::from(!matches!(fate, Fate::Killed));
+        println!("{:<40} {:>6.1} s  {word}  ({})", patch.name, started.elapsed().as_secs_f64(), patch.invariant);
+    }
+    match alive {
+        0 => Ok(Outcome::Passed(format!("{} killed", patches.len()))),
+        _ => Err(Failure::new(format!("{alive} of {} not killed", patches.len()))),
+    }
+}
+
+fn read_all(folder: &Path) -> Result<Vec<Patch>, Failure> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "patch"));
+    files.sort();
+    files.iter().map(|file| Patch::read(file)).collect()
+}
+
+/// Makes the copy equal to the tree. A file is written only when it differs, so that cargo builds only what changed.
+fn mirror(root: &Path, tree: &Path) -> Result<(), Failure> {
+    let files = tracked(root)?;
+    for file in &files {
+        let bytes = std::fs::read(root.join(file))?;
+        let copy = tree.join(file);
+        if std::fs::read(&copy).is_ok_and(|old| old == bytes) {
+            continue;
+        }
+        if let Some(folder) = copy.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&copy, bytes)?;
+    }
+    // What was deleted here must not stay there: a test file could be found and run.
+    let mut find = Command::new("find");
+    find.arg(tree).args(["-type", "f", "-not", "-path", "*/target/*", "-printf", "%P\\n"]);
+    for stale in capture(&mut find)?.lines().filter(|path| !files.iter().any(|file| file == Path::new(path))) {
+        std::fs::remove_file(tree.join(stale))?;
+    }
+    Ok(())
+}
+
+fn try_one(context: &Context, tree: &Path, patch: &Patch) -> Result<Fate, Failure> {
+    if let Err(failure) = apply(tree, &patch.file, &[]) {
+        return Ok(Fate::Broken(failure.0));
+    }
+    let fate = fate(context, tree, patch);
+    apply(tree, &patch.file, &["--reverse"])?;
+    fate
+}
+
+/// `git apply` outside of any repository, so that paths count from the copy's root.
+fn apply(tree: &Path, patch: &Path, flags: &[&str]) -> Result<(), Failure> {
+    let mut git = Command::new("git");
+    git.current_dir(tree).env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap_or(tree));
+    capture(git.arg("apply").args(flags).arg(patch)).map(drop)
+}
+
+fn fate(context: &Context, tree: &Path, patch: &Patch) -> Result<Fate, Failure> {
+    let built = output(cargo_test(context, tree, patch).arg("--no-run"))?;
+    if !built.status.success() {
+        let said = String::from_utf8_lossy(&built.stderr);
+        return Ok(Fate::Broken(format!("does not build: {}", last_lines(&said, 6))));
+    }
+    let ran = output(&mut cargo_test(context, tree, patch))?;
+    let said = String::from_utf8_lossy(&ran.stdout);
+    Ok(match (ran.status.success(), said.contains("test result: FAILED")) {
+        (true, _) => Fate::Survived,
+        (false, true) => Fate::Killed,
+        (false, false) => Fate::Broken(format!("no test failed, yet {}: {}", ran.status, last_lines(&said, 3))),
+    })
+}
+
+fn cargo_test(context: &Context, tree: &Path, patch: &Patch) -> Command {
+    let mut command = Command::new("timeout");
+    command.current_dir(tree).env("CARGO_TARGET_DIR", &context.target).args([
+        "--kill-after=10",
+        SECONDS,
+        "cargo",
+        "test",
+    ]);
+    command.args(patch.arguments());
+    command
+}
