@@ -14,6 +14,7 @@
 
 mod ci;
 mod clients;
+mod conformance;
 mod floors;
 mod fuzz;
 mod lint;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cargo_metadata::MetadataCommand;
 
-use crate::{clients, floors, fuzz, lint, mutants, suites, tidy};
+use crate::{clients, conformance, floors, fuzz, lint, mutants, suites, tidy};
 
 /// One stage of the gate.
 pub(crate) struct Stage {
@@ -25,7 +25,9 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "doc", run: lint::doc },
     Stage { name: "test", run: suites::test },
     Stage { name: "release", run: suites::release },
+    Stage { name: "conformance", run: conformance::run },
     Stage { name: "clients", run: clients::run },
+    Stage { name: "faults", run: suites::faults },
     Stage { name: "fuzz", run: fuzz::run },
     Stage { name: "mutants", run: mutants::run },
 ];

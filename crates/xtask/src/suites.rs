@@ -1,8 +1,8 @@
 //! The stages that compile and run: every test of the workspace, and the binary as it ships.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::process::{cargo, run};
+use crate::process::{capture, cargo, run, which};
 use crate::stage::{Context, Failure, Outcome};
 
 /// All tests of all members; cargo's own closing lines stand in the output.
@@ -12,13 +12,36 @@ pub(crate) fn test(context: &Context) -> Result<Outcome, Failure> {
 }
 
 pub(crate) fn release(context: &Context) -> Result<Outcome, Failure> {
-    let binary = release_binary(context)?;
-    let size = std::fs::metadata(&binary)?.len();
+    let size = std::fs::metadata(release_binary(context)?)?.len();
     Ok(Outcome::Passed(format!("{} MB", size / 1_000_000)))
+}
+
+/// Kills, corruption, overload and system calls, with the acceptance's numbers, on the release binary. Conformance is a
+/// stage of its own.
+pub(crate) fn faults(context: &Context) -> Result<Outcome, Failure> {
+    if which("strace").is_none() {
+        return Ok(Outcome::Absent("strace is not installed".to_owned()));
+    }
+    let binary = release_binary(context)?;
+    // One after the other: each of them means to have the machine for itself.
+    let tests = cargo_test_release(context, &binary, &["--skip", "conformance", "--test-threads=1", "--nocapture"])?;
+    Ok(Outcome::Passed(format!("{tests} tests")))
 }
 
 /// The release binary, built now if it is not up to date: later stages work on what ships, also when run alone.
 pub(crate) fn release_binary(context: &Context) -> Result<PathBuf, Failure> {
     run(&mut cargo(context, &["build", "--release", "--locked", "--package", "roadstead"]))?;
     Ok(context.target.join("release").join("roadstead"))
+}
+
+/// The process tests with their full numbers on the release binary; the tests themselves stay a debug build. Answers how
+/// many there were: a filter that selects nothing proves nothing.
+pub(crate) fn cargo_test_release(context: &Context, binary: &Path, arguments: &[&str]) -> Result<usize, Failure> {
+    let test = || cargo(context, &["test", "--package", "roadstead", "--locked", "--test", "it", "--"]);
+    run(test().args(arguments).env("ROADSTEAD_TEST_BINARY", binary).env("ROADSTEAD_TEST_FULL", "1"))?;
+    let listed = capture(test().arg("--list").args(arguments))?;
+    match listed.lines().filter(|line| line.ends_with(": test")).count() {
+        0 => Err(Failure::new(format!("no test of the binary matches {}", arguments.join(" ")))),
+        tests => Ok(tests),
+    }
 }

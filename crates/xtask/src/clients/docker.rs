@@ -5,6 +5,7 @@ use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::registry::text;
 use super::sample::Sample;
 use super::{Bench, contains, same};
 use crate::process::{capture, last_lines};
@@ -59,7 +60,7 @@ fn list(bench: &Bench, docker: &dyn Fn(&[&str]) -> Result<String, Failure>, imag
     docker(&["manifest", "create", "--insecure", &list, image])?;
     docker(&["manifest", "push", "--insecure", &list])?;
     let manifest = bench.registry.manifest("docker/a", "list")?;
-    let child = manifest["manifests"][0]["digest"].as_str().unwrap_or_default().to_owned();
+    let child = text(&manifest["manifests"][0]["digest"]);
     same("the list's only image", &bench.registry.digest("docker/a", "v1")?, &child)
 }
 

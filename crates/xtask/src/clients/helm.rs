@@ -1,5 +1,6 @@
 //! helm: charts as OCI artifacts, with a configuration and media types of their own.
 
+use super::registry::text;
 use super::{Bench, contains, same};
 use crate::stage::Failure;
 
@@ -13,7 +14,7 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
     // A tag cannot hold a plus sign; helm writes an underscore and must find its chart again.
     same("tags", &vec!["1.2.3_build.7".to_owned()], &bench.registry.tags("helm/charts/gate")?)?;
     let manifest = bench.registry.manifest("helm/charts/gate", "1.2.3_build.7")?;
-    let config = manifest["config"]["mediaType"].as_str().unwrap_or_default().to_owned();
+    let config = text(&manifest["config"]["mediaType"]);
     same("media type of the configuration", &"application/vnd.cncf.helm.config.v1+json".to_owned(), &config)?;
 
     let chart = format!("{charts}/gate");

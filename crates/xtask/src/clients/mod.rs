@@ -12,17 +12,18 @@ mod podman;
 mod regctl;
 mod registry;
 mod sample;
-mod server;
 mod skopeo;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use roadstead_testkit::Launch;
 
 use crate::process::{capture, which};
 use crate::stage::{Context, Failure, Outcome};
 use crate::suites::release_binary;
 use registry::Registry;
-use server::Server;
 
 /// What `cargo xtask clients` may be told; the gate itself uses the defaults.
 #[derive(clap::Args, Default, Clone)]
@@ -33,9 +34,9 @@ pub(crate) struct Options {
     /// Start this binary instead of the release build.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     server_binary: Option<PathBuf>,
-    /// Talk to a registry that already runs, as HOST:PORT, over plain HTTP.
-    #[arg(long, value_name = "HOST:PORT")]
-    url: Option<String>,
+    /// Talk to a registry that already runs, as ADDR:PORT, over plain HTTP.
+    #[arg(long, value_name = "ADDR:PORT")]
+    url: Option<SocketAddr>,
     /// The registry has no referrers API (an older peer).
     #[arg(long)]
     without_referrers: bool,
@@ -115,13 +116,13 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
     let options = &context.clients;
     let chosen = choose(&options.only)?;
     let scratch = tempfile::tempdir()?;
-    let (server, host) = match &options.url {
-        Some(host) => (None, host.clone()),
+    let (server, addr) = match options.url {
+        Some(addr) => (None, addr),
         None => {
             let binary = options.server_binary.clone().map_or_else(|| release_binary(context), Ok)?;
-            let server = Server::start(&binary, &scratch.path().join("data"))?;
-            let host = server.host().to_owned();
-            (Some(server), host)
+            let server = Launch::new(binary).start();
+            let addr = server.addr();
+            (Some(server), addr)
         }
     };
     let (mut passed, mut absent, mut failed) = (Vec::new(), Vec::new(), Vec::new());
@@ -131,7 +132,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
             continue;
         }
         let started = std::time::Instant::now();
-        match run_one(client, &host, scratch.path(), !options.without_referrers) {
+        match run_one(client, addr, scratch.path(), !options.without_referrers) {
             Ok(()) => {
                 println!("{}: passed in {:.1} s", client.name, started.elapsed().as_secs_f64());
                 passed.push(client.name);
@@ -143,7 +144,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
         }
     }
     if let Some(server) = server {
-        server.stop()?;
+        same("exit status after SIGTERM", &Some(0), &server.terminate().0.code())?;
     }
     verdict(&passed, &absent, &failed)
 }
@@ -156,10 +157,10 @@ fn choose(only: &[String]) -> Result<Vec<&'static Client>, Failure> {
     Ok(CLIENTS.iter().filter(|client| only.is_empty() || only.iter().any(|name| name == client.name)).collect())
 }
 
-fn run_one(client: &Client, host: &str, scratch: &Path, referrers: bool) -> Result<(), Failure> {
+fn run_one(client: &Client, addr: SocketAddr, scratch: &Path, referrers: bool) -> Result<(), Failure> {
     let folder = scratch.join(client.name);
     std::fs::create_dir_all(&folder)?;
-    (client.run)(&Bench { registry: Registry::at(host), folder, referrers })
+    (client.run)(&Bench { registry: Registry::at(addr), folder, referrers })
 }
 
 fn verdict(passed: &[&str], absent: &[&str], failed: &[&str]) -> Result<Outcome, Failure> {

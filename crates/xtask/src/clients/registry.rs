@@ -1,8 +1,10 @@
 //! The registry as a plain HTTP request sees it, so that no client is believed about itself.
 
-use std::process::Command;
+use std::net::SocketAddr;
 
-use crate::process::capture;
+use roadstead_testkit::{Body, Client, Request, Response};
+use serde_json::Value;
+
 use crate::stage::Failure;
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -10,12 +12,13 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, applic
 
 /// A registry on this machine, without TLS and without authentication.
 pub(super) struct Registry {
+    client: Client,
     host: String,
 }
 
 impl Registry {
-    pub(super) fn at(host: &str) -> Self {
-        Self { host: host.to_owned() }
+    pub(super) fn at(addr: SocketAddr) -> Self {
+        Self { client: Client::new(addr), host: addr.to_string() }
     }
 
     /// `HOST:PORT`.
@@ -23,67 +26,59 @@ impl Registry {
         &self.host
     }
 
-    /// The body of a GET that must succeed.
-    pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
-        let url = format!("http://{}{path}", self.host);
-        let accept = format!("Accept: {MANIFEST_TYPES}");
-        capture(Command::new("curl").args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--max-time",
-            "60",
-            "-H",
-            &accept,
-            &url,
-        ]))
-    }
-
     /// The status of a GET, whatever it is.
-    pub(super) fn status(&self, path: &str) -> Result<String, Failure> {
-        let url = format!("http://{}{path}", self.host);
-        let accept = format!("Accept: {MANIFEST_TYPES}");
-        let quiet =
-            ["--silent", "--max-time", "60", "--output", "/dev/null", "--write-out", "%{http_code}", "-H", &accept];
-        capture(Command::new("curl").args(quiet).arg(&url))
+    pub(super) fn status(&self, path: &str) -> Result<u16, Failure> {
+        Ok(self.request("GET", path)?.status)
     }
 
     /// `Docker-Content-Digest` of a manifest.
     pub(super) fn digest(&self, repository: &str, reference: &str) -> Result<String, Failure> {
-        let url = format!("http://{}/v2/{repository}/manifests/{reference}", self.host);
-        let accept = format!("Accept: {MANIFEST_TYPES}");
-        let head = ["--silent", "--show-error", "--fail", "--head", "--max-time", "60", "-H", &accept];
-        let headers = capture(Command::new("curl").args(head).arg(&url))?;
-        let digest = headers.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("docker-content-digest").then(|| value.trim().to_owned())
-        });
-        digest.ok_or_else(|| Failure::new(format!("HEAD {url} has no Docker-Content-Digest")))
+        let path = format!("/v2/{repository}/manifests/{reference}");
+        let response = self.request("HEAD", &path)?;
+        match (response.status, response.header("docker-content-digest")) {
+            (200, Some(digest)) => Ok(digest.to_owned()),
+            (status, digest) => Err(Failure::new(format!("HEAD {path}: {status}, Docker-Content-Digest {digest:?}"))),
+        }
     }
 
-    /// A manifest, parsed.
-    pub(super) fn manifest(&self, repository: &str, reference: &str) -> Result<serde_json::Value, Failure> {
+    /// A manifest.
+    pub(super) fn manifest(&self, repository: &str, reference: &str) -> Result<Value, Failure> {
         self.json(&format!("/v2/{repository}/manifests/{reference}"))
+    }
+
+    /// The digests of what is listed as referring to a manifest, of one artifact type or of all.
+    pub(super) fn referrers(&self, repository: &str, digest: &str, filter: &str) -> Result<Vec<String>, Failure> {
+        let listed = self.json(&format!("/v2/{repository}/referrers/{digest}{filter}"))?;
+        Ok(listed["manifests"].as_array().into_iter().flatten().map(|found| text(&found["digest"])).collect())
     }
 
     /// The tags of a repository, in the registry's order.
     pub(super) fn tags(&self, repository: &str) -> Result<Vec<String>, Failure> {
-        Ok(strings(&self.json(&format!("/v2/{repository}/tags/list"))?["tags"]))
+        let listed = self.json(&format!("/v2/{repository}/tags/list"))?;
+        Ok(listed["tags"].as_array().into_iter().flatten().map(text).collect())
     }
 
     /// Every repository of the first page of the catalog.
     pub(super) fn catalog(&self) -> Result<Vec<String>, Failure> {
-        Ok(strings(&self.json("/v2/_catalog?n=1000")?["repositories"]))
+        let listed = self.json("/v2/_catalog?n=1000")?;
+        Ok(listed["repositories"].as_array().into_iter().flatten().map(text).collect())
     }
 
-    fn json(&self, path: &str) -> Result<serde_json::Value, Failure> {
-        let body = self.get(path)?;
-        serde_json::from_str(&body).map_err(|e| Failure::new(format!("GET {path}: {e} in {body:?}")))
+    fn json(&self, path: &str) -> Result<Value, Failure> {
+        let response = self.request("GET", path)?;
+        match response.status {
+            200 => Ok(response.json()),
+            status => Err(Failure::new(format!("GET {path}: {status} {}", String::from_utf8_lossy(&response.body)))),
+        }
+    }
+
+    fn request(&self, method: &str, path: &str) -> Result<Response, Failure> {
+        let request = Request::new(method, path).header("Accept", MANIFEST_TYPES);
+        self.client.send(&request, Body::None).map_err(|refused| Failure::new(format!("{method} {path}: {refused}")))
     }
 }
 
-/// The strings of a JSON list; none for anything else.
-pub(super) fn strings(list: &serde_json::Value) -> Vec<String> {
-    let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+/// A JSON string; empty for anything else.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }

@@ -4,54 +4,47 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use roadstead_testkit::{Content, Seed, digest};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use super::registry::text;
 use super::same;
 use crate::process::capture;
 use crate::stage::Failure;
 
 /// Name and size of each file: less than one packet, less than one read, more than any buffer on the way.
-const FILES: [(&str, usize); 3] = [("small", 11), ("middle", 70_001), ("large", 5_000_003)];
+const FILES: [(&str, u64); 3] = [("small", 11), ("middle", 70_001), ("large", 5_000_003)];
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// Bytes that do not compress and depend on the seed alone (xorshift): each client pushes blobs that no other pushed.
-fn bytes(seed: &str, length: usize) -> Vec<u8> {
-    let mut state = seed
-        .bytes()
-        .fold(0x9e37_79b9_7f4a_7c15_u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
 /// The files in a folder, written for one client.
 pub(super) struct Sample {
     folder: PathBuf,
-    seed: String,
+    seed: Seed,
 }
 
 impl Sample {
     /// Writes the files, and a `Containerfile` that makes one layer of each.
-    pub(super) fn write(folder: &Path, seed: &str) -> Result<Self, Failure> {
+    pub(super) fn write(folder: &Path, name: &str) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder)?;
+        // Each client pushes blobs that no other pushed.
+        let seed = name.bytes().fold(Seed(1), |seed, byte| seed.derive(byte.into()));
+        let sample = Self { folder: folder.to_owned(), seed };
         let mut recipe = String::from("FROM scratch\nLABEL sample=gate\n");
         for (name, size) in FILES {
-            std::fs::write(folder.join(name), bytes(&format!("{seed}/{name}"), size))?;
+            std::fs::write(folder.join(name), sample.bytes(size))?;
             recipe += &format!("COPY {name} /{name}\n");
         }
         std::fs::write(folder.join("Containerfile"), recipe)?;
-        Ok(Self { folder: folder.to_owned(), seed: seed.to_owned() })
+        Ok(sample)
+    }
+
+    /// The content of the file of this size; the sizes differ, so the contents do.
+    fn bytes(&self, size: u64) -> Vec<u8> {
+        Content::new(self.seed.derive(size), size).to_vec()
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -63,12 +56,8 @@ impl Sample {
         for (name, size) in FILES {
             let found =
                 std::fs::read(other.join(name)).map_err(|e| Failure::new(format!("{name} after the pull: {e}")))?;
-            same(&format!("length of {name} after the pull"), &size, &found.len())?;
-            same(
-                &format!("{name} came back as it went"),
-                &true,
-                &(found == bytes(&format!("{}/{name}", self.seed), size)),
-            )?;
+            same(&format!("length of {name} after the pull"), &size, &(found.len() as u64))?;
+            same(&format!("{name} came back as it went"), &true, &(found == self.bytes(size)))?;
         }
         Ok(())
     }
@@ -86,7 +75,7 @@ impl Sample {
         }
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": images});
         let mut top = store(folder, INDEX, index.to_string().as_bytes())?;
-        let digest = top["digest"].as_str().unwrap_or_default().to_owned();
+        let digest = text(&top["digest"]);
         top["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
         std::fs::write(folder.join("index.json"), json!({"schemaVersion": 2, "manifests": [top]}).to_string())?;
         Ok(digest)
@@ -98,7 +87,7 @@ impl Sample {
         let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
         for name in ["architecture", FILES[1].0, FILES[2].0] {
             let archive = self.archive(name)?;
-            diff_ids.push(format!("sha256:{}", hex(&std::fs::read(&archive)?)));
+            diff_ids.push(digest(&std::fs::read(&archive)?));
             // Some clients compress what is not compressed, which would give it another digest.
             capture(Command::new("gzip").args(["--no-name", "--force"]).arg(&archive))?;
             layers.push(store(folder, LAYER, &std::fs::read(archive.with_extension("tar.gz"))?)?);
@@ -123,14 +112,9 @@ impl Sample {
 
 /// Stores a blob in a layout; answers its descriptor.
 fn store(layout: &Path, media_type: &str, bytes: &[u8]) -> Result<Value, Failure> {
-    let hex = hex(bytes);
-    std::fs::write(layout.join("blobs/sha256").join(&hex), bytes)?;
-    Ok(json!({"mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len()}))
-}
-
-/// sha256 of some bytes, in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = digest(bytes);
+    std::fs::write(layout.join("blobs").join(digest.replace(':', "/")), bytes)?;
+    Ok(json!({"mediaType": media_type, "digest": digest, "size": bytes.len()}))
 }
 
 /// Every blob of one layout is in the other, whole: a file there is named after the bytes it must hold.
@@ -139,7 +123,7 @@ pub(super) fn compare_layouts(expected: &Path, found: &Path) -> Result<(), Failu
         let name = entry?.file_name();
         let bytes = std::fs::read(found.join("blobs/sha256").join(&name))
             .map_err(|e| Failure::new(format!("blob {} after the pull: {e}", name.display())))?;
-        same("digest of a blob after the pull", &name.to_string_lossy().into_owned(), &hex(&bytes))?;
+        same("digest of a blob after the pull", &format!("sha256:{}", name.display()), &digest(&bytes))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::registry::text;
 use super::sample::{Sample, compare_layouts};
 use super::{Bench, contains, same};
 use crate::stage::Failure;
@@ -40,7 +41,7 @@ pub(super) fn run(bench: &Bench) -> Result<(), Failure> {
     contains("tags listed", &listed, "\"schema2\"")?;
 
     bench.call("skopeo", &["delete", "--tls-verify=false", &remote("skopeo/a:v1")])?;
-    same("the deleted manifest", &"404".to_owned(), &bench.registry.status("/v2/skopeo/a/manifests/v1")?)?;
+    same("the deleted manifest", &404, &bench.registry.status("/v2/skopeo/a/manifests/v1")?)?;
     same("its copy elsewhere", &index, &bench.registry.digest("skopeo/deep/er/b", "v2")?)
 }
 
@@ -52,7 +53,7 @@ fn schema_2(bench: &Bench) -> Result<(), Failure> {
         ["--insecure-policy", "--override-arch", "arm64", "copy", "--format", "v2s2", "--dest-tls-verify=false"];
     bench.call("skopeo", &[&flags[..], &[&from, &to]].concat())?;
     let manifest = bench.registry.manifest("skopeo/a", "schema2")?;
-    let media_type = manifest["mediaType"].as_str().unwrap_or_default().to_owned();
+    let media_type = text(&manifest["mediaType"]);
     same("media type", &"application/vnd.docker.distribution.manifest.v2+json".to_owned(), &media_type)?;
     let inspected = bench.call("skopeo", &["--override-arch", "arm64", "inspect", "--tls-verify=false", &to])?;
     contains("inspected", &inspected, &bench.registry.digest("skopeo/a", "schema2")?)
