@@ -5,13 +5,13 @@ use roadstead_oci::{Page, Tag};
 use roadstead_registry::{Error, PutManifest, ReferrersQuery};
 use serde_json::json;
 
-use crate::rig::{ME, Rig, bytes, image, name, reference, sha256};
+use crate::rig::{ME, Rig, image, name, noise, reference, sha256};
 
 #[tokio::test]
 async fn a_manifest_pulls_by_tag_and_digest_byte_for_byte() {
     let rig = Rig::new().await;
     let config = rig.push("a/b", b"{}").await;
-    let layer = rig.push("a/b", &bytes(1, 300)).await;
+    let layer = rig.push("a/b", &noise(1, 300)).await;
     // Real manifests repeat a layer.
     let json = image((&config, 2), &[(&layer, 300), (&layer, 300)]);
     let pushed = rig.put("a/b", "v1", &json).await.unwrap();

@@ -69,6 +69,12 @@ impl Rig {
         listed.into_iter().map(|object| object.key.to_string()).collect()
     }
 
+    /// Bytes in staged objects, acknowledged or not.
+    pub async fn staged_bytes(&self) -> u64 {
+        let listed = self.store.list("uploads/", None, 10_000).await.unwrap();
+        listed.iter().map(|object| object.size).sum()
+    }
+
     pub async fn push(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = sha256(bytes);
         self.registry.push_blob(&ME, &name(repository), digest, Some(bytes.len() as u64), body(bytes)).await.unwrap();
@@ -165,7 +171,7 @@ pub fn image(config: (&Digest, usize), layers: &[(&Digest, usize)]) -> serde_jso
 }
 
 /// Deterministic bytes.
-pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     (0..length)
         .map(|_| {
