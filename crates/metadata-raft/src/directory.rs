@@ -1,4 +1,4 @@
-//! The metadata directory: its lock, and small files that are written once and durably.
+//! The metadata directory: its lock, where things stand in it, and small files that are written whole and durably.
 
 // The metadata directory is a store of its own; no blob engine reaches it.
 #![allow(clippy::disallowed_methods)]
@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::OpenError;
 
@@ -22,16 +21,6 @@ pub(crate) struct Directory {
     lock: Option<File>,
 }
 
-/// Who the directory belongs to.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Identity {
-    /// The installation.
-    pub(crate) cluster: Uuid,
-    /// Version of the layout described in the crate's documentation.
-    pub(crate) layout: u32,
-}
-
 /// The two secrets that hiqlite's listeners ask for.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,8 +28,6 @@ pub(crate) struct Secrets {
     pub(crate) raft: String,
     pub(crate) api: String,
 }
-
-const LAYOUT: u32 = 1;
 
 impl Directory {
     /// Makes the directory when absent, and locks it.
@@ -87,18 +74,6 @@ impl Directory {
     /// Whether hiqlite has ever been started here.
     pub(crate) fn has_data(&self) -> bool {
         self.raft().exists()
-    }
-
-    /// The identity, made when the directory is new.
-    pub(crate) fn identity(&self) -> Result<Identity, OpenError> {
-        let identity: Identity =
-            self.once("roadstead.json", || Identity { cluster: Uuid::now_v7(), layout: LAYOUT })?;
-        if identity.layout != LAYOUT {
-            let reason =
-                format!("layout {} was written by a newer roadstead, this one knows {LAYOUT}", identity.layout);
-            return Err(OpenError::Damaged { file: self.path.join("roadstead.json"), reason });
-        }
-        Ok(identity)
     }
 
     /// The secrets, made when the directory is new.

@@ -18,7 +18,7 @@ use crate::high_water::{Found, Mark, Raiser};
 use crate::node::{self, Role};
 use crate::peers::Peers;
 use crate::watchdog::{self, Health};
-use crate::{OpenError, Options, answers, tables};
+use crate::{OpenError, Options, answers, identity, tables};
 
 /// A metadata engine over hiqlite, on one node.
 ///
@@ -53,8 +53,8 @@ impl RaftSql {
     /// Opens a metadata directory, making it when absent. Answers when reads and commits work and everything that
     /// was ever acknowledged is there; otherwise it refuses.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let identity = identity::claim(&options.directory, options.cluster).await?;
         let mut directory = Directory::lock(&options.directory)?;
-        let identity = directory.identity()?;
         let peers = directory.once("peers.json", || Peers::draw(identity.cluster))?;
         let secrets = directory.secrets()?;
         let mark = find_mark(&directory, &options)?;

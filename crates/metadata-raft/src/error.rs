@@ -19,6 +19,9 @@ pub enum OpenError {
         /// The process that has it, when it left its id.
         holder: Option<u32>,
     },
+    /// The directory is another installation's, or has data and no identity.
+    #[error("metadata directory: {0}")]
+    Identity(#[from] roadstead_storage::Error),
     /// Fewer commits were recovered than were acknowledged.
     #[error(
         "metadata directory {} lost acknowledged commits: {acknowledged} were acknowledged, only {recovered} could be \

@@ -30,6 +30,7 @@ mod disk;
 mod engine;
 mod error;
 mod high_water;
+mod identity;
 mod node;
 mod options;
 mod peers;

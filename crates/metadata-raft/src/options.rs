@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 /// How to open a metadata directory.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The directory; made when absent. One process at a time.
     pub directory: PathBuf,
+    /// The installation that the directory must belong to. `None` takes what stands there, and a new directory draws
+    /// a new one. Default `None`.
+    pub cluster: Option<Uuid>,
     /// Heartbeats, elections and how long things may take.
     pub timings: Timings,
     /// Bytes of disk space taken in advance, so that what is under way can finish when the disk fills up. The
@@ -25,6 +30,7 @@ impl Options {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
+            cluster: None,
             timings: Timings::default(),
             disk_reserve: 64 << 20,
             entries_per_snapshot: 10_000,

@@ -45,15 +45,17 @@ pub enum ListError {
     },
 }
 
-/// Spreads the lists of a statement. The text and the parameters of one without lists come back as they are.
+/// Spreads the lists of a statement, and checks that its parameters are as many as its text names. The text and the
+/// parameters of one without lists come back as they are.
 pub fn expand(statement: Statement) -> Result<(Cow<'static, str>, Vec<Value>), ListError> {
     let Statement { sql, params } = statement;
-    if !params.iter().any(|p| matches!(p, Value::List(_))) {
-        return Ok((Cow::Borrowed(sql), params));
-    }
     let places = parameters(sql);
+    // Also without a list: an engine may take a parameter that was not given for NULL.
     if places.len() != params.len() {
         return Err(ListError::Count { given: params.len(), wanted: places.len() });
+    }
+    if !params.iter().any(|p| matches!(p, Value::List(_))) {
+        return Ok((Cow::Borrowed(sql), params));
     }
     let mut text = String::with_capacity(sql.len() + 64);
     let mut flat = Vec::with_capacity(params.len() + 64);

@@ -44,9 +44,9 @@ fn text_in_quotes_and_comments_is_no_parameter() {
 #[test]
 fn a_statement_without_lists_is_left_alone() {
     let sql = "SELECT $2, $1";
-    let (text, params) = expand(Statement::new(sql, vec![1.into()])).unwrap();
+    let (text, params) = expand(Statement::new(sql, vec![1.into(), 2.into()])).unwrap();
     assert!(matches!(text, Cow::Borrowed(same) if same == sql));
-    assert_eq!(params, [1.into()]);
+    assert_eq!(params, [1.into(), 2.into()]);
 }
 
 #[test]
@@ -61,6 +61,7 @@ fn faults_of_the_caller_are_named() {
         refused("SELECT 1 WHERE a IN ($1)", vec![list(&[1]), 2.into()]),
         ListError::Count { given: 2, wanted: 1 }
     );
+    assert_eq!(refused("SELECT $1, $2", vec![1.into()]), ListError::Count { given: 1, wanted: 2 });
 }
 
 #[test]

@@ -5,4 +5,5 @@ mod child;
 mod commits;
 mod crash;
 mod opening;
+mod suite;
 mod support;
