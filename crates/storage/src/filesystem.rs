@@ -17,6 +17,7 @@
 mod append;
 mod compose;
 mod directories;
+mod durable;
 mod failure;
 mod listing;
 mod probe;
@@ -40,7 +41,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Writer};
-use directories::{Directories, Mark};
+use directories::Directories;
 use failure::failed;
 pub use temporary::Swept;
 
@@ -53,8 +54,6 @@ pub struct Filesystem {
 /// The blocking half: every method may block.
 struct Store {
     root: PathBuf,
-    /// The root as it was at open, to notice that something else was mounted there, or nothing.
-    opened: Mark,
     directories: Directories,
     probing: AtomicBool,
 }
@@ -66,9 +65,8 @@ impl Filesystem {
     pub fn open(root: &Path) -> Result<Self, Error> {
         directories::create_root(root)?;
         let root = fs::canonicalize(root).map_err(failed("find the storage root", root))?;
-        let opened = Mark::of(&fs::metadata(&root).map_err(failed("open the storage root", &root))?);
-        let directories = Directories::new(root.clone());
-        Ok(Self { store: Arc::new(Store { root, opened, directories, probing: AtomicBool::new(false) }) })
+        let directories = Directories::open(root.clone())?;
+        Ok(Self { store: Arc::new(Store { root, directories, probing: AtomicBool::new(false) }) })
     }
 
     /// The root directory, absolute.
@@ -127,6 +125,11 @@ impl Store {
         Ok(self.root.join(key.as_str()))
     }
 
+    /// Why there is no object: `NotFound`, unless the whole root is gone, which says nothing about its objects.
+    fn absent(&self, key: &ObjectKey) -> Error {
+        self.directories.check_root().err().unwrap_or_else(|| Error::not_found(key))
+    }
+
     fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
         let path = self.path(key)?;
         match fs::remove_file(&path) {
@@ -144,7 +147,7 @@ impl Store {
         let path = self.path(key)?;
         let (temporary, mut file) = self.temporary()?;
         file.write_all(bytes).map_err(failed("write", temporary.path()))?;
-        file.sync_all().map_err(failed("sync", temporary.path()))?;
+        durable::sync_file(&file, temporary.path())?;
         if only_if_absent { self.publish(temporary, key, &path) } else { self.replace(temporary, &path) }
     }
 }

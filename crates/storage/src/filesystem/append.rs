@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::Store;
+use super::durable::sync_file;
 use super::failure::{failed, is_absent};
 use super::write_behind::{Output, Sink, WriteBehind};
 use crate::{Error, ObjectKey, ObjectStat, Writer};
@@ -77,7 +78,7 @@ impl Store {
 
     fn open_staged(&self, key: &ObjectKey, path: &Path, length: u64) -> Result<File, Error> {
         let open = || match File::options().read(true).write(true).open(path) {
-            Err(error) if is_absent(&error) => Err(Error::not_found(key)),
+            Err(error) if is_absent(&error) => Err(self.absent(key)),
             file => file.map_err(failed("open", path)),
         };
         let file = open()?;
@@ -96,7 +97,7 @@ impl Store {
     fn replace_by_copy(&self, file: &File, path: &Path, length: u64) -> Result<(), Error> {
         let (temporary, mut copy) = self.temporary()?;
         io::copy(&mut file.take(length), &mut copy).map_err(failed("copy to", temporary.path()))?;
-        copy.sync_all().map_err(failed("sync", temporary.path()))?;
+        sync_file(&copy, temporary.path())?;
         self.replace(temporary, path)
     }
 }
@@ -115,7 +116,7 @@ impl Writer for Growing {
     async fn finish(self: Box<Self>) -> Result<ObjectStat, Error> {
         let Self { output, name, length, .. } = *self;
         let settle = move |output: &mut Output<Staged>| {
-            output.sink.file.sync_data().map_err(failed("sync", &output.sink.path))?;
+            sync_file(&output.sink.file, &output.sink.path)?;
             name.settle()?;
             Ok(ObjectStat { size: length + output.written })
         };

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::Store;
+use super::durable::sync_file;
 use super::failure::{failed, is_absent};
 use super::publish::Refused;
 use crate::{Error, ObjectKey, Part};
@@ -25,7 +26,7 @@ impl Store {
         for part in parts {
             self.copy_part(part, &mut file, temporary.path())?;
         }
-        file.sync_all().map_err(failed("sync", temporary.path()))?;
+        sync_file(&file, temporary.path())?;
         self.publish(temporary, key, &path)
     }
 
@@ -44,7 +45,7 @@ impl Store {
             let writable = File::options().write(true).open(path).map_err(failed("open", path))?;
             writable.set_len(part.length).map_err(failed("truncate", path))?;
         }
-        file.sync_all().map_err(failed("sync", path))
+        sync_file(&file, path)
     }
 
     fn copy_part(&self, part: &Part, into: &mut File, into_path: &Path) -> Result<(), Error> {
@@ -58,7 +59,7 @@ impl Store {
     /// Opens a part for reading and checks that it has the bytes that count.
     fn open_part(&self, part: &Part, path: &Path) -> Result<File, Error> {
         let file = match File::open(path) {
-            Err(error) if is_absent(&error) => return Err(Error::not_found(&part.key)),
+            Err(error) if is_absent(&error) => return Err(self.absent(&part.key)),
             file => file.map_err(failed("open", path))?,
         };
         let metadata: fs::Metadata = file.metadata().map_err(failed("examine", path))?;

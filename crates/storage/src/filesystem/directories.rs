@@ -12,11 +12,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
-use rustix::io::Errno;
-
+use super::durable::sync_directory;
 use super::failure::{failed, is_absent};
-use crate::Error;
+use crate::{Error, ErrorKind};
+use parking_lot::Mutex;
 
 /// How many directories are remembered as durable; when full, all are forgotten and learned again.
 const REMEMBERED: usize = 8192;
@@ -37,20 +36,30 @@ impl Mark {
 
 pub(super) struct Directories {
     root: PathBuf,
+    /// The root as it was at open, to notice that something else was mounted there, or nothing.
+    opened: Mark,
     durable: Mutex<HashMap<PathBuf, Mark>>,
-    /// Every directory synced, in order.
-    #[cfg(test)]
-    pub(super) synced: Mutex<Vec<PathBuf>>,
 }
 
 impl Directories {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self {
-            root,
-            durable: Mutex::default(),
-            #[cfg(test)]
-            synced: Mutex::default(),
+    pub(super) fn open(root: PathBuf) -> Result<Self, Error> {
+        let opened = Mark::of(&fs::metadata(&root).map_err(failed("open the storage root", &root))?);
+        Ok(Self { root, opened, durable: Mutex::default() })
+    }
+
+    /// `Unavailable` when the root is not the directory that was opened.
+    pub(super) fn check_root(&self) -> Result<(), Error> {
+        let metadata = fs::metadata(&self.root).map_err(failed("examine the storage root", &self.root))?;
+        self.check(Mark::of(&metadata))
+    }
+
+    fn check(&self, root: Mark) -> Result<(), Error> {
+        if root == self.opened {
+            return Ok(());
         }
+        let context =
+            format!("{} is not the directory it was at start: was it unmounted or mounted over?", self.root.display());
+        Err(Error::new(ErrorKind::Unavailable, context))
     }
 
     /// Runs `make`, which makes an entry at `path`, after making the directories that it needs. A delete in another
@@ -135,18 +144,12 @@ impl Directories {
             Err(error) => return Err(failed("open directory", directory)(error)),
         };
         let mark = Mark::of(&file.metadata().map_err(failed("examine directory", directory))?);
-        sync_open(&file).map_err(failed("sync directory", directory))?;
-        #[cfg(test)]
-        self.synced.lock().push(directory.to_owned());
+        if directory == self.root {
+            // Nothing may be acknowledged that went to another filesystem.
+            self.check(mark)?;
+        }
+        sync_directory(&file, directory)?;
         Ok(Some(mark))
-    }
-}
-
-/// Some network and user-space filesystems have no notion of syncing a directory and say `EINVAL`: nothing to do there.
-fn sync_open(directory: &File) -> io::Result<()> {
-    match directory.sync_all() {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(()),
-        done => done,
     }
 }
 
@@ -172,5 +175,5 @@ pub(super) fn create_root(root: &Path) -> Result<(), Error> {
         done => done.map_err(failed("make the storage root", root))?,
     }
     let above_file = File::open(above).map_err(failed("open directory", above))?;
-    sync_open(&above_file).map_err(failed("sync directory", above))
+    sync_directory(&above_file, above)
 }

@@ -22,14 +22,22 @@ pub(super) fn is_nfs_own(name: &str) -> bool {
 impl Store {
     pub(super) fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, Error> {
         let directory = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
-        // A prefix whose directories could not be part of a key matches nothing, and is not a path to follow.
-        if limit == 0 || !(directory.is_empty() || ObjectKey::new(&directory[..directory.len() - 1]).is_ok()) {
+        if limit == 0 || !self.may_hold_keys(directory) {
             return Ok(Vec::new());
         }
+        self.directories.check_root()?;
         let after = after.map_or("", ObjectKey::as_str);
         let mut walk = Walk { root: &self.root, prefix, after, limit, window: limit.max(WINDOW), found: Vec::new() };
         walk.directory(directory)?;
         Ok(walk.found)
+    }
+
+    /// A prefix whose directories could not be part of a key matches nothing, and is not a path to follow.
+    fn may_hold_keys(&self, directory: &str) -> bool {
+        match directory.strip_suffix('/') {
+            Some(directory) => ObjectKey::new(directory).and_then(|key| self.path(&key)).is_ok(),
+            None => directory.is_empty(),
+        }
     }
 
     /// What lies in the root, whether or not its name is a key.

@@ -1,13 +1,12 @@
 //! The health probe: whether this root can serve and take bytes now.
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
+use super::Store;
 use super::failure::{failed, is_absent};
-use super::{Mark, Store};
 use crate::identity::IDENTITY_KEY;
 use crate::{Error, ErrorKind};
 
@@ -16,17 +15,13 @@ const RESERVE: u64 = 64 * 1024 * 1024;
 
 impl Store {
     /// Creates nothing. At most one runs at a time: a file server that hangs must not eat a thread each second.
-    pub(super) fn probe(self: &Arc<Self>) -> Result<(), Error> {
+    pub(super) fn probe(&self) -> Result<(), Error> {
         let root = self.root.display();
         let Some(_turn) = Turn::take(&self.probing) else {
             let context = format!("{root} does not answer: the previous probe is still waiting for it");
             return Err(Error::new(ErrorKind::Unavailable, context));
         };
-        let metadata = fs::metadata(&self.root).map_err(failed("examine the storage root", &self.root))?;
-        if Mark::of(&metadata) != self.opened {
-            let context = format!("{root} is not the directory it was at start: was it unmounted or mounted over?");
-            return Err(Error::new(ErrorKind::Unavailable, context));
-        }
+        self.directories.check_root()?;
         let identity = self.root.join(IDENTITY_KEY);
         match fs::read(&identity) {
             Err(error) if is_absent(&error) => {

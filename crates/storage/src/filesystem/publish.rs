@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::Store;
+use super::durable::published;
 use super::failure::{cannot_link, failed};
 use super::temporary::Temporary;
 use crate::{Error, ErrorKind, ObjectKey};
@@ -36,14 +37,16 @@ impl Store {
 
     /// Puts a synced temporary file in the place of whatever stands at `path`, durably.
     pub(super) fn replace(&self, temporary: Temporary, path: &Path) -> Result<(), Error> {
-        self.directories.with_parents(path, || fs::rename(temporary.path(), path)).map_err(failed("replace", path))?;
+        self.directories
+            .with_parents(path, || published(path, fs::rename(temporary.path(), path)))
+            .map_err(failed("replace", path))?;
         temporary.moved();
         self.directories.settle(path)
     }
 
     /// Gives the synced file `from` the further name `path`. Does not settle it when it succeeds.
     pub(super) fn link(&self, from: &Path, key: &ObjectKey, path: &Path) -> Result<(), Refused> {
-        match self.directories.with_parents(path, || fs::hard_link(from, path)) {
+        match self.directories.with_parents(path, || published(path, fs::hard_link(from, path))) {
             Ok(()) => Ok(()),
             Err(error) if cannot_link(&error) => Err(Refused::Unsupported),
             Err(error) => Err(Refused::Failed(self.not_published(key, path, error))),
@@ -51,7 +54,7 @@ impl Store {
     }
 
     /// The way of filesystems without hard links.
-    fn rename(&self, from: &Path, key: &ObjectKey, path: &Path) -> Result<(), Error> {
+    pub(super) fn rename(&self, from: &Path, key: &ObjectKey, path: &Path) -> Result<(), Error> {
         let exclusive = || match renameat_with(CWD, from, CWD, path, RenameFlags::NOREPLACE) {
             // Not even an exclusive rename. Between look and rename another process may publish the same key; keys
             // are never used for two contents, so either file is right.
@@ -59,6 +62,7 @@ impl Store {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(Errno::EXIST.into()),
             done => done.map_err(io::Error::from),
         };
+        let exclusive = || published(path, exclusive());
         self.directories.with_parents(path, exclusive).map_err(|error| self.not_published(key, path, error))
     }
 
@@ -75,6 +79,10 @@ impl Store {
             },
             Some(Errno::NOTDIR) => {
                 let context = format!("cannot publish {key}: one of its directories is an object");
+                Error::new(ErrorKind::Other, context).with_source(error)
+            }
+            Some(Errno::XDEV) => {
+                let context = format!("cannot publish {key}: the storage root must be one filesystem, with its tmp/");
                 Error::new(ErrorKind::Other, context).with_source(error)
             }
             _ => failed("publish", path)(error),

@@ -39,16 +39,16 @@ struct OpenFile {
 impl Store {
     pub(super) fn stat(&self, key: &ObjectKey) -> Result<ObjectStat, Error> {
         let path = self.path(key)?;
-        stat_of(key, &path, fs::metadata(&path))
+        self.stat_of(key, &path, fs::metadata(&path))
     }
 
     pub(super) fn open_object(&self, key: ObjectKey, range: Option<Range<u64>>) -> Result<OpenedObject, Error> {
         let path = self.path(&key)?;
         let file = match File::open(&path) {
-            Err(error) if is_absent(&error) => return Err(Error::not_found(&key)),
+            Err(error) if is_absent(&error) => return Err(self.absent(&key)),
             file => file.map_err(failed("open", &path))?,
         };
-        let stat = stat_of(&key, &path, file.metadata())?;
+        let stat = self.stat_of(&key, &path, file.metadata())?;
         let range = stat.resolve(&key, range)?;
         if range.end - range.start > FIRST_CHUNK {
             // A hint: the kernel may ignore it, and so may we its refusal.
@@ -58,15 +58,15 @@ impl Store {
         let first = object.read(range.start..range.end.min(range.start + FIRST_CHUNK))?;
         Ok(OpenedObject { object: Arc::new(object), size: stat.size, range, first })
     }
-}
 
-fn stat_of(key: &ObjectKey, path: &Path, metadata: io::Result<fs::Metadata>) -> Result<ObjectStat, Error> {
-    match metadata {
-        Ok(metadata) if metadata.is_file() => Ok(ObjectStat { size: metadata.len() }),
-        // A directory of other objects.
-        Ok(_) => Err(Error::not_found(key)),
-        Err(error) if is_absent(&error) => Err(Error::not_found(key)),
-        Err(error) => Err(failed("examine", path)(error)),
+    fn stat_of(&self, key: &ObjectKey, path: &Path, found: io::Result<fs::Metadata>) -> Result<ObjectStat, Error> {
+        match found {
+            Ok(metadata) if metadata.is_file() => Ok(ObjectStat { size: metadata.len() }),
+            // A directory of other objects.
+            Ok(_) => Err(Error::not_found(key)),
+            Err(error) if is_absent(&error) => Err(self.absent(key)),
+            Err(error) => Err(failed("examine", path)(error)),
+        }
     }
 }
 

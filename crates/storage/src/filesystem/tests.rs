@@ -1,11 +1,15 @@
 //! The conformance suite on the filesystem engine, and what only this engine promises.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod crash;
+mod durability;
+mod keeping;
+mod mounts;
+
+use futures::TryStreamExt;
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::*;
-use crate::Identity;
 use crate::suite::Subject;
 
 /// A store in a directory of its own, which must hold no temporary file at the end.
@@ -21,6 +25,35 @@ impl Scratch {
     fn open(&self) -> Filesystem {
         Filesystem::open(self.directory.path()).unwrap()
     }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+}
+
+/// Fails when temporary files are left under `root`.
+fn assert_nothing_temporary(root: &Path) {
+    assert_eq!(temporary_files(root), [""; 0], "left behind in {}", root.display());
+}
+
+fn temporary_files(root: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(root.join(temporary::DIRECTORY)) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn key(key: &str) -> ObjectKey {
+    ObjectKey::new(key).unwrap()
+}
+
+async fn write(engine: &dyn Engine, to: &str, bytes: impl Into<Bytes>) -> Result<ObjectStat, Error> {
+    let mut writer = engine.writer(&key(to)).await?;
+    writer.write(vec![bytes.into()]).await?;
+    writer.finish().await
+}
+
+async fn read(engine: &dyn Engine, from: &str) -> Result<Vec<u8>, Error> {
+    let body = engine.read(&key(from), None).await?.body;
+    Ok(body.try_collect::<Vec<Bytes>>().await?.concat())
 }
 
 #[async_trait]
@@ -30,25 +63,8 @@ impl Subject for Scratch {
     }
 
     fn leftovers(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.directory.path().join(temporary::DIRECTORY)) else { return Vec::new() };
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        temporary_files(self.directory.path())
     }
 }
 
 crate::conformance!(Scratch::new());
-
-#[tokio::test]
-async fn a_directory_is_claimed_only_when_nothing_at_all_is_in_it() {
-    let want = Identity::new(Uuid::from_u128(1), Uuid::from_u128(2));
-    let scratch = Scratch::new();
-    // Not a key, and so nothing that a listing of objects would show.
-    fs::create_dir(scratch.directory.path().join("state machine")).unwrap();
-    let error = Identity::claim_directory(&scratch.open(), &want).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Foreign);
-    fs::rename(scratch.directory.path().join("state machine"), scratch.directory.path().join("lost+found")).unwrap();
-    assert_eq!(Identity::claim_directory(&scratch.open(), &want).await.unwrap(), want);
-    fs::write(scratch.directory.path().join("hiqlite.lock"), "").unwrap();
-    assert_eq!(Identity::claim_directory(&scratch.open(), &want).await.unwrap(), want);
-    assert_eq!(Identity::verify_directory(&scratch.open(), &want).await.unwrap(), want);
-    assert!(!scratch.directory.path().join(temporary::DIRECTORY).exists(), "only roadstead.json was added");
-}

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::blocking;
+use super::durable::sync_file;
 use super::failure::failed;
 use crate::{Error, ErrorKind};
 
@@ -88,7 +89,7 @@ impl<S: Sink> WriteBehind<S> {
                 Ok((file.try_clone().map_err(failed("sync", path))?, path.to_owned()))
             })?;
             // On a duplicate, outside the lock: writing goes on meanwhile.
-            let done = file.sync_data().map_err(failed("sync", &path)).and_then(|()| after());
+            let done = sync_file(&file, &path).and_then(|()| after());
             done.inspect_err(|error| shared.output.lock().remember(error))
         }))
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::Store;
-use super::failure::failed;
+use super::durable::sync_file;
 use super::temporary::Temporary;
 use super::write_behind::{Output, Sink, WriteBehind};
 use crate::{Error, ErrorKind, ObjectKey, ObjectStat, Writer};
@@ -67,7 +67,7 @@ impl Writer for NewObject {
             output.sink.file()?;
             let size = output.written;
             if let Some((temporary, file)) = output.sink.file.take() {
-                file.sync_data().map_err(failed("sync", temporary.path()))?;
+                sync_file(&file, temporary.path())?;
                 store.publish(temporary, &key, &path)?;
             }
             Ok(ObjectStat { size })
