@@ -3,6 +3,7 @@
 
 mod blobs;
 mod crash_points;
+mod guards;
 mod manifests;
 mod rig;
 mod uploads;
