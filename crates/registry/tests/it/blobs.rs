@@ -59,6 +59,8 @@ async fn a_second_push_of_the_same_bytes_keeps_one_object_and_reaps_the_other() 
     let digest = rig.push("a/c", b"same").await;
     assert_eq!(rig.count("SELECT count(*) FROM placement").await, 1);
     assert_eq!(rig.count("SELECT count(*) FROM reap").await, 1);
+    let both = "SELECT count(*) FROM reap r JOIN placement p ON p.object_key = r.object_key";
+    assert_eq!(rig.count(both).await, 0, "the object that is in use is to be deleted");
     assert_eq!(rig.pull("a/c", &digest).await.unwrap(), b"same");
     assert!(rig.objects("blobs/").await.contains(&before[0]));
 }
