@@ -1,0 +1,124 @@
+//! The supervisor: runs every worker, restarts what panics, stops all of them within a deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use roadstead_registry::Clock;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::status::{Record, Rest};
+use crate::{Progress, Worker, WorkerStatus};
+
+/// Runs workers, each in a task of its own.
+///
+/// Dropping it aborts them where they are, as a crash would; [`Supervisor::stop`] lets their steps end.
+#[derive(Debug)]
+pub struct Supervisor {
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    running: Mutex<Vec<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    name: &'static str,
+    record: Arc<Record>,
+    wake: Arc<Notify>,
+    task: Option<AbortOnDropHandle<()>>,
+}
+
+impl Supervisor {
+    /// A supervisor without workers; `clock` dates their statuses.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, stop: CancellationToken::new(), running: Mutex::default() }
+    }
+
+    /// Starts a worker: its first step follows at once.
+    pub fn spawn(&self, worker: Arc<dyn Worker>) {
+        let name = worker.name();
+        let record = Arc::new(Record::new(name));
+        let wake = Arc::new(Notify::new());
+        let run = run(worker, record.clone(), wake.clone(), self.stop.clone(), self.clock.clone());
+        let task = Some(AbortOnDropHandle::new(tokio::spawn(run)));
+        self.running.lock().push(Running { name, record, wake, task });
+    }
+
+    /// Wakes a worker from its rest; one that is in a step takes another after it. `false` when there is none of
+    /// that name.
+    pub fn wake(&self, name: &str) -> bool {
+        let running = self.running.lock();
+        let found = running.iter().find(|worker| worker.name == name);
+        found.inspect(|worker| worker.wake.notify_one()).is_some()
+    }
+
+    /// Every worker's status, in the order they were started.
+    pub fn statuses(&self) -> Vec<WorkerStatus> {
+        self.running.lock().iter().map(|worker| worker.record.get()).collect()
+    }
+
+    /// Stops all workers: none begins another step, and those in one have `within` to end it. Answers the names of
+    /// those that had to be aborted.
+    pub async fn stop(&self, within: Duration) -> Vec<&'static str> {
+        self.stop.cancel();
+        let tasks: Vec<_> = {
+            let mut running = self.running.lock();
+            running.iter_mut().filter_map(|w| Some((w.name, w.record.clone(), w.task.take()?))).collect()
+        };
+        let deadline = tokio::time::Instant::now() + within;
+        let mut aborted = Vec::new();
+        for (name, record, task) in tasks {
+            if tokio::time::timeout_at(deadline, task).await.is_err() {
+                tracing::warn!(worker = name, "worker aborted: its step did not end before the deadline");
+                aborted.push(name);
+            }
+            record.stopped();
+        }
+        aborted
+    }
+}
+
+async fn run(
+    worker: Arc<dyn Worker>,
+    record: Arc<Record>,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    clock: Arc<dyn Clock>,
+) {
+    while !stop.is_cancelled() {
+        record.begin();
+        let result = step(worker.clone()).await;
+        let rest = record.end(clock.now(), result);
+        let rested = async {
+            match rest {
+                Rest::None => {}
+                // Either way it is time: the period ended, or somebody woke it.
+                Rest::Period => drop(timeout(worker.period(), wake.notified()).await),
+                Rest::Backoff(pause) => sleep(pause).await,
+            }
+        };
+        if stop.run_until_cancelled(rested).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// One step in a task of its own, so that a panic ends the step and not the worker.
+async fn step(worker: Arc<dyn Worker>) -> Result<Progress, String> {
+    let step = AbortOnDropHandle::new(tokio::spawn(async move { worker.step().await }));
+    match step.await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(ended) => Err(match ended.try_into_panic() {
+            Ok(panic) => format!("panicked: {}", message(&*panic)),
+            Err(cancelled) => cancelled.to_string(),
+        }),
+    }
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
