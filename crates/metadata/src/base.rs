@@ -40,6 +40,14 @@ pub fn purge_operations(before: Millis, limit: i64) -> Statement {
     )
 }
 
+/// Asks for the operation ids that [`purge_operations`] with the same arguments would drop.
+pub fn old_operations(before: Millis, limit: i64) -> Statement {
+    Statement::new(
+        "SELECT id FROM operation WHERE id < $1 AND at < $2 ORDER BY id LIMIT $3",
+        vec![Value::Blob(first_id_at(before).to_vec()), before.into(), limit.into()],
+    )
+}
+
 /// The lowest UUIDv7 of a millisecond: 48 bits of time, then zeros.
 fn first_id_at(at: Millis) -> [u8; 16] {
     let mut id = [0; 16];

@@ -40,7 +40,7 @@ const REGISTRY_SQLITE: &[&str] = &[
         size BIGINT NOT NULL,
         touched_at BIGINT NOT NULL,
         PRIMARY KEY (repository_id, digest))",
-    "CREATE INDEX repository_blob_by_digest ON repository_blob (digest)",
+    "CREATE INDEX repository_blob_by_digest ON repository_blob (digest, repository_id)",
     // encoding: 0 as is, 1 zstd, 2 kept as a blob of the same digest (bytes is NULL).
     "CREATE TABLE manifest_content (
         digest BLOB NOT NULL PRIMARY KEY,
@@ -124,6 +124,7 @@ const REGISTRY_SQLITE: &[&str] = &[
         beat BIGINT NOT NULL,
         PRIMARY KEY (location_id, digest))",
     "CREATE INDEX owed_by_time ON owed (location_id, not_before)",
+    "CREATE INDEX owed_by_digest ON owed (digest)",
     // Objects that nothing names any more and that are still to be deleted.
     "CREATE TABLE reap (
         location_id BLOB NOT NULL REFERENCES location (id),
@@ -131,7 +132,7 @@ const REGISTRY_SQLITE: &[&str] = &[
         attempts BIGINT NOT NULL,
         not_before BIGINT NOT NULL,
         PRIMARY KEY (location_id, object_key))",
-    "CREATE INDEX reap_by_time ON reap (not_before)",
+    "CREATE INDEX reap_by_time ON reap (location_id, not_before)",
     // An upload session that has received bytes. parts: JSON, in order. closed_at: finished or cancelled.
     "CREATE TABLE upload (
         id BLOB NOT NULL PRIMARY KEY,

@@ -3,6 +3,7 @@
 use roadstead_metadata::Freshness;
 use roadstead_metadata::records::{blob, repository};
 use roadstead_oci::{Digest, RepositoryName};
+use uuid::Uuid;
 
 use crate::commit::ROUNDS;
 use crate::{Action, Caller, Error, Registry, Result};
@@ -55,16 +56,16 @@ impl Registry {
         self.access(caller, Action::Pull, from).ok()
     }
 
-    /// The first repository, by name, that links the blob and that the caller may pull.
+    /// The oldest repository that links the blob and that the caller may pull.
     async fn any_readable(&self, caller: &Caller, digest: &Digest) -> Result<Option<RepositoryName>> {
         const PAGE: i64 = 100;
-        let mut after = String::new();
+        let mut after = Uuid::nil();
         loop {
-            let names = blob::repositories(&*self.sql, digest, &after, PAGE).await?;
+            let page = blob::repositories(&*self.sql, digest, after, PAGE).await?;
             let readable =
-                names.iter().filter_map(|name| name.parse().ok()).find_map(|name| self.readable(caller, &name));
-            match names.last() {
-                Some(last) if readable.is_none() && names.len() as i64 == PAGE => after = last.clone(),
+                page.iter().filter_map(|(_, name)| name.parse().ok()).find_map(|name| self.readable(caller, &name));
+            match page.last() {
+                Some((last, _)) if readable.is_none() && page.len() as i64 == PAGE => after = *last,
                 _ => return Ok(readable),
             }
         }

@@ -22,8 +22,8 @@ sql! {
         JOIN repository_blob rb ON rb.repository_id = r.id LEFT JOIN placement p ON p.digest = rb.digest \
         WHERE r.name = $1 AND rb.digest = $2";
     LINKED = "SELECT digest, size FROM repository_blob WHERE repository_id = $1 AND digest IN ($2)";
-    ANYWHERE = "SELECT r.name FROM repository_blob rb JOIN repository r ON r.id = rb.repository_id \
-        WHERE rb.digest = $1 AND r.name > $2 ORDER BY r.name LIMIT $3";
+    ANYWHERE = "SELECT r.id, r.name FROM repository_blob rb JOIN repository r ON r.id = rb.repository_id \
+        WHERE rb.digest = $1 AND rb.repository_id > $2 ORDER BY rb.repository_id LIMIT $3";
     USED_BY = "SELECT mb.manifest FROM manifest_blob mb \
         WHERE mb.repository_id = $1 AND mb.blob = $2 ORDER BY mb.manifest LIMIT 1";
 }
@@ -91,11 +91,16 @@ pub async fn linked(sql: &dyn Sql, repository: Uuid, digests: &[Digest]) -> Resu
     rows.iter().map(|row| Ok((row.digest(0)?, row.integer(1)? as u64))).collect()
 }
 
-/// Names of repositories that link the blob, in ASCII order after `after`: candidates of an anonymous mount.
-pub async fn repositories(sql: &dyn Sql, digest: &Digest, after: &str, limit: i64) -> Result<Vec<String>, QueryError> {
+/// Ids and names of repositories that link the blob, by id after `after`: candidates of an anonymous mount.
+pub async fn repositories(
+    sql: &dyn Sql,
+    digest: &Digest,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<(Uuid, String)>, QueryError> {
     let statement = Statement::new(ANYWHERE, vec![digest.into(), after.into(), limit.into()]);
     let rows = sql.query(Freshness::Latest, statement).await?;
-    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+    rows.iter().map(|row| Ok((row.id(0)?, row.text(1)?.to_owned()))).collect()
 }
 
 /// One manifest of the repository that names the blob, if any.

@@ -1,13 +1,12 @@
 //! Typed records: every SQL text of the registry, once, for all engines.
 //!
-//! A record's file holds its statements and questions. Writes come as [`Statement`]s that a use case puts
+//! A record's file holds its statements and questions. Writes come as [`crate::Statement`]s that a use case puts
 //! into one [`crate::Batch`]; questions are functions over [`crate::Sql`]. A guard is a statement too: it
 //! aborts the batch unless its condition holds.
 
 pub mod blob;
 pub mod location;
 pub mod manifest;
-pub mod operation;
 pub mod placement;
 pub mod reap;
 pub mod referrer;
@@ -22,7 +21,6 @@ pub fn all_sql() -> Vec<(&'static str, &'static str)> {
         blob::SQL,
         location::SQL,
         manifest::SQL,
-        operation::SQL,
         placement::SQL,
         reap::SQL,
         referrer::SQL,

@@ -7,7 +7,8 @@ use uuid::Uuid;
 sql! {
     ADD = "INSERT INTO reap (location_id, object_key, attempts, not_before) VALUES ($1, $2, 0, $3) \
         ON CONFLICT (location_id, object_key) DO NOTHING";
-    DUE = "SELECT location_id, object_key, attempts FROM reap WHERE not_before <= $1 ORDER BY not_before LIMIT $2";
+    DUE = "SELECT location_id, object_key, attempts FROM reap WHERE location_id = $1 AND not_before <= $2 \
+        ORDER BY not_before LIMIT $3";
     DONE = "DELETE FROM reap WHERE location_id = $1 AND object_key = $2";
     LATER = "UPDATE reap SET attempts = attempts + 1, not_before = $1 WHERE location_id = $2 AND object_key = $3";
     COUNT = "SELECT count(*) FROM reap";
@@ -39,9 +40,10 @@ pub fn later(location: Uuid, object_key: &str, not_before: Millis) -> Statement 
     Statement::new(LATER, vec![not_before.into(), location.into(), object_key.into()])
 }
 
-/// Objects due at `now`, oldest first, at most `limit`.
-pub async fn due(sql: &dyn Sql, now: Millis, limit: i64) -> Result<Vec<Reap>, QueryError> {
-    let rows = sql.query(Freshness::Local, Statement::new(DUE, vec![now.into(), limit.into()])).await?;
+/// Objects of a location due at `now`, oldest first, at most `limit`.
+pub async fn due(sql: &dyn Sql, location: Uuid, now: Millis, limit: i64) -> Result<Vec<Reap>, QueryError> {
+    let rows =
+        sql.query(Freshness::Local, Statement::new(DUE, vec![location.into(), now.into(), limit.into()])).await?;
     rows.iter()
         .map(|row| {
             Ok(Reap { location: row.id(0)?, object_key: row.text(1)?.to_owned(), attempts: row.integer(2)? as u32 })

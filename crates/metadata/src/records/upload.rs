@@ -3,6 +3,8 @@
 //! A session belongs to the instance that raised its epoch last. A commit that changes it names the offset and the
 //! epoch it started from, so that of two attempts one fails, and bytes beyond the committed offset do not exist.
 
+use std::collections::HashSet;
+
 use super::sql;
 use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
 use serde::{Deserialize, Serialize};
@@ -23,8 +25,8 @@ sql! {
         FROM upload WHERE closed_at IS NULL AND updated_at < $1 ORDER BY updated_at LIMIT $2";
     CLOSED = "SELECT id, repository, location_id, epoch, received, hash_state, parts, created_at, updated_at, closed_at \
         FROM upload WHERE closed_at < $1 ORDER BY closed_at LIMIT $2";
-    GUARD_STALE = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM upload WHERE id = $1 AND updated_at = $2)";
-    FORGET = "DELETE FROM upload WHERE id = $1";
+    FORGET = "DELETE FROM upload WHERE id = $1 AND updated_at = $2";
+    KNOWN = "SELECT id FROM upload WHERE id IN ($1)";
 }
 
 /// A staged object of an upload: the bytes that count are its first `length`.
@@ -123,12 +125,9 @@ pub fn create_closed(id: Uuid, repository: &str, location: Uuid, at: Millis) -> 
     )
 }
 
-/// Removes the row of a session that has not changed since it was read.
-pub fn forget(was: &UploadRecord) -> [Statement; 2] {
-    [
-        Statement::new(GUARD_STALE, vec![was.id.into(), was.updated_at.into()]),
-        Statement::new(FORGET, vec![was.id.into()]),
-    ]
+/// Removes the row of a session, unless it changed since it was read.
+pub fn forget(was: &UploadRecord) -> Statement {
+    Statement::new(FORGET, vec![was.id.into(), was.updated_at.into()])
 }
 
 fn record(row: &Row) -> Result<UploadRecord, QueryError> {
@@ -164,4 +163,11 @@ pub async fn abandoned(sql: &dyn Sql, before: Millis, limit: i64) -> Result<Vec<
 pub async fn closed(sql: &dyn Sql, before: Millis, limit: i64) -> Result<Vec<UploadRecord>, QueryError> {
     let rows = sql.query(Freshness::Local, Statement::new(CLOSED, vec![before.into(), limit.into()])).await?;
     rows.iter().map(record).collect()
+}
+
+/// Which of these sessions have a row, open or closed.
+pub async fn known(sql: &dyn Sql, ids: impl IntoIterator<Item = Uuid>) -> Result<HashSet<Uuid>, QueryError> {
+    let ids = Value::List(ids.into_iter().map(Value::from).collect());
+    let rows = sql.query(Freshness::Latest, Statement::new(KNOWN, vec![ids])).await?;
+    rows.iter().map(|row| row.id(0)).collect()
 }

@@ -1,5 +1,9 @@
-//! Workers against memory engines, under a clock that stands still until everybody waits.
+//! Workers against memory engines, under a clock that moves only when everybody waits.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod clock;
+mod operations;
+mod reap;
+mod rig;
 mod supervisor;
+mod uploads;

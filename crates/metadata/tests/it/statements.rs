@@ -1,0 +1,66 @@
+use roadstead_metadata::{base, records};
+
+use crate::{ask, database};
+
+/// Statements over whole tables that hold a handful of rows, or that nobody waits for.
+const WHOLE_TABLES: &[&str] = &[
+    // A location per store that is configured.
+    "FROM location ORDER BY name",
+    // For the status of the worker, once per run.
+    "SELECT count(*) FROM reap",
+];
+
+fn every(check: impl Fn(&str, &str) -> Option<String>) {
+    let mut all = records::all_sql();
+    all.push(("TAKE_OPERATION", base::TAKE_OPERATION));
+    all.push(("purge_operations", base::purge_operations(0, 0).sql));
+    all.push(("old_operations", base::old_operations(0, 0).sql));
+    assert!(all.len() > 40, "only {} statements: where are the others?", all.len());
+    let faults: Vec<String> =
+        all.iter().filter_map(|(name, sql)| Some(format!("{name}: {}\n  {sql}", check(name, sql)?))).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_statement_prepares() {
+    let database = database();
+    every(|_, sql| database.prepare(sql).err().map(|e| e.to_string()));
+}
+
+/// Engines bind by position, so parameters first appear in order and none twice.
+#[test]
+fn parameters_appear_once_and_in_order() {
+    every(|_, sql| {
+        let number = |piece: &str| piece.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse::<usize>().ok();
+        let found: Vec<_> = sql.split('$').skip(1).map(number).collect();
+        let due: Vec<_> = (1..=found.len()).map(Some).collect();
+        (found != due).then(|| format!("parameters {found:?}"))
+    });
+}
+
+/// What a replica computes itself differs from what another computes.
+#[test]
+fn nothing_depends_on_the_replica() {
+    every(|_, sql| {
+        let lower = sql.to_ascii_lowercase();
+        let unordered = lower.contains(" limit ") && !lower.contains(" order by ");
+        let own = ["random", "current_", "now(", "date(", "datetime(", "strftime(", "julianday(", "rowid", "changes("];
+        let own = own.iter().find(|word| lower.contains(**word)).map(|word| format!("uses {word}"));
+        own.or_else(|| unordered.then(|| "LIMIT without ORDER BY".to_owned()))
+    });
+}
+
+/// The cost of a statement is that of what it touches, never that of the table.
+#[test]
+fn no_statement_reads_a_whole_table() {
+    let database = database();
+    every(|_, sql| {
+        if WHOLE_TABLES.iter().any(|known| sql.contains(known)) {
+            return None;
+        }
+        let plan = ask(&database, &format!("EXPLAIN QUERY PLAN {sql}"));
+        let slow = |step: &&Vec<String>| step[3].starts_with("SCAN ") && step[3] != "SCAN CONSTANT ROW";
+        let sorts = |step: &&Vec<String>| step[3].contains("TEMP B-TREE");
+        plan.iter().find(|step| slow(step) || sorts(step)).map(|step| step[3].clone())
+    });
+}
