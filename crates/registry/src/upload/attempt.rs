@@ -136,7 +136,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Ends the attempt: acknowledges what arrived, also of a body that broke off.
-    async fn end(mut self, outcome: Result<()>) -> Result<UploadProgress> {
+    pub(super) async fn end(mut self, outcome: Result<()>) -> Result<UploadProgress> {
         match outcome {
             Ok(()) => {
                 self.acknowledge().await?;
@@ -171,10 +171,10 @@ impl<'a> Attempt<'a> {
 
     /// Makes everything of this attempt durable, without committing it.
     pub(super) async fn settle(&mut self) -> Result<()> {
-        self.commit_pending().await?;
+        // First, since it waits for writes under way: whatever fails afterwards, nothing is written behind our back.
         self.stage.settle(self.written()).await?;
         self.began_at = self.hasher.length();
-        Ok(())
+        self.commit_pending().await
     }
 
     /// The session's row as it would be if all that has been written counted.

@@ -51,7 +51,9 @@ impl Registry {
     ) -> Result<()> {
         let mut attempt = Attempt::begin(self, name, session, &chunk).await?;
         if chunk.length != Some(0) {
-            attempt.run(&chunk, body).await?;
+            if let Err(error) = attempt.run(&chunk, body).await {
+                return attempt.end(Err(error)).await.map(drop);
+            }
             attempt.settle().await?;
         }
         let (parts, sources) = (attempt.stage.parts(0), attempt.stage.sources()?);

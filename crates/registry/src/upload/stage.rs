@@ -100,13 +100,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Gives up what this attempt wrote and nobody acknowledged. An extended object stays as it is: what stands
-    /// beyond its acknowledged length is discarded when it is next opened.
+    /// Gives up what this attempt wrote and nobody acknowledged. Returns only when no write is under way any more:
+    /// the next attempt may open the same object. An extended object is closed as it is, since earlier steps of this
+    /// attempt may count; what stands beyond its acknowledged length is discarded when it is next opened.
     pub(super) async fn abort(&mut self) {
-        if let Some(open) = self.open.take()
-            && self.engine.extend().is_none()
-        {
+        let Some(open) = self.open.take() else { return };
+        if self.engine.extend().is_none() {
             abandon(open.writer).await;
+        } else if let Err(error) = open.writer.finish().await {
+            tracing::debug!(%error, "staged object closed after a failed attempt");
         }
     }
 
