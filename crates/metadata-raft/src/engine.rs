@@ -17,8 +17,9 @@ use crate::disk::Reserve;
 use crate::high_water::{Found, Mark, Raiser};
 use crate::node::{self, Role};
 use crate::peers::Peers;
-use crate::watchdog::{self, Health};
-use crate::{OpenError, Options, answers, identity, tables};
+use crate::snapshots::Snapshots;
+use crate::watchdog::{self, Health, Watched};
+use crate::{OpenError, Options, answers, clean_stop, identity, log_header, tables};
 
 /// A metadata engine over hiqlite, on one node.
 ///
@@ -54,10 +55,18 @@ impl RaftSql {
     /// was ever acknowledged is there; otherwise it refuses.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let identity = identity::claim(&options.directory, options.cluster).await?;
-        let mut directory = Directory::lock(&options.directory)?;
+        let directory = Directory::lock(&options.directory)?;
         let peers = directory.once("peers.json", || Peers::draw(identity.cluster))?;
         let secrets = directory.secrets()?;
         let mark = find_mark(&directory, &options)?;
+        let snapshots = Snapshots::new(&directory.raft(), directory.path());
+        let directory = tokio::task::spawn_blocking({
+            let snapshots = snapshots.clone();
+            move || prepare(&directory, &snapshots).map(|()| directory)
+        });
+        let mut directory = directory
+            .await
+            .map_err(|e| OpenError::Start { directory: options.directory.clone(), reason: e.to_string() })??;
 
         let started = node::start(&directory, &options, &peers, secrets).await;
         let client = match started {
@@ -76,13 +85,13 @@ impl RaftSql {
             }
         };
         let health = Arc::new(Health::default());
-        let watchdog = tokio::spawn(watchdog::watch(
-            client.clone(),
-            Arc::clone(&health),
-            Reserve::new(directory.path(), options.disk_reserve),
-            directory.raft().join("logs"),
-            options.timings.watch,
-        ));
+        let watched = Watched {
+            reserve: Reserve::new(directory.path(), options.disk_reserve),
+            logs: directory.raft().join("logs"),
+            snapshots,
+            every: options.timings.watch,
+        };
+        let watchdog = tokio::spawn(watchdog::watch(client.clone(), Arc::clone(&health), watched));
         Ok(Self {
             client,
             cluster: identity.cluster,
@@ -113,10 +122,19 @@ impl RaftSql {
         watchdog.abort();
         // Waits for the commits under way, which hold it for reading.
         let raiser = self.raiser.write().await.take();
-        stop(&self.client, &mut directory).await;
-        if let Some(raiser) = raiser {
-            // Joining its thread takes as long as one write to the mark.
-            let _ = tokio::task::spawn_blocking(move || raiser.stop()).await;
+        let stopped = stop(&self.client, &mut directory).await;
+        let trusted = stopped && !self.health.has_diverged();
+        // Ends the thread of the mark, which reads the database, before that is written out.
+        let vouch = move || {
+            drop(raiser);
+            match trusted {
+                true => clean_stop::vouch(&directory),
+                false => Ok(()),
+            }
+        };
+        let vouched = tokio::task::spawn_blocking(vouch).await.unwrap_or_else(|e| Err(e.to_string()));
+        if let Err(reason) = vouched {
+            tracing::warn!(reason, "metadata stopped, but the next start rebuilds the database");
         }
     }
 
@@ -260,17 +278,28 @@ async fn verify(
     Raiser::start(mark, directory.database())
 }
 
-/// Stops the node; when it does not stop, the lock stays for as long as the process lives.
-async fn stop(client: &Client, directory: &mut Directory) {
+/// Puts in order what hiqlite will start from.
+fn prepare(directory: &Directory, snapshots: &Snapshots) -> Result<(), OpenError> {
+    log_header::check(&directory.raft().join("logs"))?;
+    if clean_stop::consume(directory)? {
+        return Ok(());
+    }
+    tracing::info!("metadata was not stopped cleanly: rebuilding the database from snapshot and log");
+    snapshots.restore()?;
+    snapshots.keep()
+}
+
+/// Stops the node, and answers whether it did; if not, the lock stays for as long as the process lives.
+async fn stop(client: &Client, directory: &mut Directory) -> bool {
     // A panic inside, where hiqlite expects one of its dead threads to answer, must not reach the caller.
     let client = client.clone();
     let stopped = tokio::spawn(async move { client.shutdown().await }).await;
-    if let Some(reason) = match stopped {
-        Ok(Ok(())) => None,
-        Ok(Err(e)) => Some(e.to_string()),
-        Err(e) => Some(e.to_string()),
-    } {
-        tracing::error!(reason, "metadata did not stop cleanly; the next start replays the log");
-        directory.keep_locked();
-    }
+    let reason = match stopped {
+        Ok(Ok(())) => return true,
+        Ok(Err(e)) => e.to_string(),
+        Err(e) => e.to_string(),
+    };
+    tracing::error!(reason, "metadata did not stop cleanly; the next start replays the log");
+    directory.keep_locked();
+    false
 }

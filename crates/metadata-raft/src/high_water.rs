@@ -150,12 +150,15 @@ impl Raiser {
         self.waiting.send(waiter).map_err(|_| stopped())?;
         raised.await.unwrap_or_else(|_| Err(stopped()))
     }
+}
 
-    /// Ends the thread once it has answered everyone.
-    pub(crate) fn stop(mut self) {
-        drop(self.waiting);
+impl Drop for Raiser {
+    /// Waits for the thread, which answers everyone first and takes no longer than a write to the mark.
+    fn drop(&mut self) {
+        let (closed, _) = mpsc::unbounded_channel();
+        drop(std::mem::replace(&mut self.waiting, closed));
         if let Some(thread) = self.thread.take() {
-            // It ends when the channel is closed; a panic in it has been reported to the waiters.
+            // A panic in it has been reported to the waiters.
             let _ = thread.join();
         }
     }

@@ -15,6 +15,8 @@
 //! | `peers.json` | the loopback addresses of the cluster's members | once |
 //! | `secrets.json` | hiqlite's two shared secrets, mode 0600 | once |
 //! | `high-water` | how many commits were acknowledged | with each group of commits |
+//! | `clean-stop.json` | the [database's checksum](clean_stop) after a clean stop | at each stop |
+//! | `snapshots/` | [copies](snapshots) of hiqlite's snapshots | after each snapshot |
 //! | `reserve` | disk space to finish with when the disk is full | while there is space |
 //! | `raft/` | hiqlite's own: log, SQLite, snapshots | always |
 //!
@@ -24,6 +26,7 @@
 
 mod answers;
 mod barrier;
+mod clean_stop;
 mod commit;
 mod directory;
 mod disk;
@@ -31,9 +34,11 @@ mod engine;
 mod error;
 mod high_water;
 mod identity;
+mod log_header;
 mod node;
 mod options;
 mod peers;
+mod snapshots;
 mod tables;
 mod watchdog;
 

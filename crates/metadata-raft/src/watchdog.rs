@@ -11,9 +11,11 @@ use std::time::Duration;
 use hiqlite::Client;
 use roadstead_metadata::Status;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::disk::{self, Reserve};
 use crate::node::{self, Role};
+use crate::snapshots::Snapshots;
 
 /// What is known about the engine's health, shared by all that ask and all that learn.
 #[derive(Debug)]
@@ -88,8 +90,21 @@ impl Health {
     }
 }
 
+/// What the watchdog looks after, besides the node.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) reserve: Reserve,
+    /// The directory of hiqlite's log files.
+    pub(crate) logs: PathBuf,
+    pub(crate) snapshots: Snapshots,
+    /// Between two looks.
+    pub(crate) every: Duration,
+}
+
 /// Looks at the node and the disk, until the task is aborted or the engine stopped for good.
-pub(crate) async fn watch(client: Client, health: Arc<Health>, mut reserve: Reserve, logs: PathBuf, every: Duration) {
+pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched) {
+    let Watched { mut reserve, logs, snapshots, every } = watched;
+    let mut copying: Option<JoinHandle<()>> = None;
     while !health.is_fatal() {
         let role = node::role(&client).await;
         let logs = logs.clone();
@@ -100,16 +115,32 @@ pub(crate) async fn watch(client: Client, health: Arc<Health>, mut reserve: Rese
         });
         let Ok((returned, low)) = looked.await else { return };
         reserve = returned;
-        match role {
-            Role::Stopped(reason) => health.fatal(&reason),
-            _ if health.has_diverged() && low.is_none() => health.fatal(
-                "the database missed a log entry because the disk was full or failing; starting again replays the log",
-            ),
-            _ if health.has_diverged() => health.set(Status::ReadOnly("the disk was full or failing".to_owned())),
-            Role::Leaderless => health.set(Status::ReadOnly("no leader".to_owned())),
-            Role::Follower => health.set(Status::ReadOnly("another member leads".to_owned())),
-            Role::Alone | Role::Leader => health.set(low.map_or(Status::Writable, Status::ReadOnly)),
+        // A large snapshot takes a while; the looks go on meanwhile.
+        if copying.as_ref().is_none_or(JoinHandle::is_finished) {
+            let snapshots = snapshots.clone();
+            copying = Some(tokio::task::spawn_blocking(move || keep(&snapshots)));
         }
+        assess(&health, role, low);
         tokio::time::sleep(every).await;
+    }
+}
+
+fn keep(snapshots: &Snapshots) {
+    if let Err(e) = snapshots.keep() {
+        tracing::warn!(error = %e, "cannot copy the metadata snapshot");
+    }
+}
+
+/// Puts together what the node says and what the disk says; `low` is why the disk allows no writing.
+fn assess(health: &Health, role: Role, low: Option<String>) {
+    match role {
+        Role::Stopped(reason) => health.fatal(&reason),
+        _ if health.has_diverged() && low.is_none() => health.fatal(
+            "the database missed a log entry because the disk was full or failing; starting again replays the log",
+        ),
+        _ if health.has_diverged() => health.set(Status::ReadOnly("the disk was full or failing".to_owned())),
+        Role::Leaderless => health.set(Status::ReadOnly("no leader".to_owned())),
+        Role::Follower => health.set(Status::ReadOnly("another member leads".to_owned())),
+        Role::Alone | Role::Leader => health.set(low.map_or(Status::Writable, Status::ReadOnly)),
     }
 }

@@ -4,6 +4,7 @@
 mod child;
 mod commits;
 mod crash;
+mod damage;
 mod opening;
 mod suite;
 mod support;

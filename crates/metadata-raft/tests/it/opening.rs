@@ -7,7 +7,7 @@ use std::path::Path;
 use roadstead_metadata::{Sql, Status};
 use roadstead_metadata_raft::{OpenError, Options, RaftSql};
 
-use crate::support::{commit, ids, insert, open, options};
+use crate::support::{commit, copy_tree, ids, insert, open, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_open_names_the_directory_and_the_process() {
@@ -73,18 +73,6 @@ async fn a_copy_of_a_directory_opens_beside_the_original() {
     assert_eq!((ids(&first).await, ids(&second).await), (vec![1, 3], vec![1, 2]));
     second.shutdown().await;
     first.shutdown().await;
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
