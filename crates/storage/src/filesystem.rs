@@ -148,6 +148,7 @@ impl Store {
         let (temporary, mut file) = self.temporary()?;
         file.write_all(bytes).map_err(failed("write", temporary.path()))?;
         durable::sync_file(&file, temporary.path())?;
+        drop(file);
         if only_if_absent { self.publish(temporary, key, &path) } else { self.replace(temporary, &path) }
     }
 }

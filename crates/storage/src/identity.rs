@@ -210,3 +210,40 @@ async fn read(root: &dyn Root) -> Result<Option<Vec<u8>>, Error> {
 fn key() -> Result<ObjectKey, Error> {
     ObjectKey::new(IDENTITY_KEY)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WANT: Identity =
+        Identity { cluster: Uuid::from_u128(1), location: Uuid::from_u128(2), layout: 1, reader: 1, writer: 1 };
+
+    #[test]
+    fn the_format_on_disk_is_fixed() {
+        let json = r#"{"cluster": "00000000-0000-0000-0000-000000000001", "location": "00000000-0000-0000-0000-000000000002",
+            "layout": 1, "reader": 1, "writer": 1, "a field of a later version": true}"#;
+        assert_eq!(Identity::check("here", json.as_bytes(), &WANT).unwrap(), WANT);
+        let written: serde_json::Value = serde_json::from_slice(&WANT.to_json().unwrap()).unwrap();
+        assert_eq!(written["cluster"], "00000000-0000-0000-0000-000000000001");
+        assert_eq!(written.as_object().unwrap().len(), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_identity_is_never_taken_for_another(at in 0..200_usize, byte: u8, cut in 0..200_usize) {
+            let whole = WANT.to_json().unwrap();
+            let mut bytes = whole.to_vec();
+            let length = bytes.len();
+            bytes[at % length] = byte;
+            bytes.truncate(length - cut % length);
+            if let Ok(found) = Identity::check("here", &bytes, &WANT) {
+                // White space, the case of a hexadecimal digit, or a version number that is compatible.
+                prop_assert_eq!((found.cluster, found.location), (WANT.cluster, WANT.location));
+            }
+        }
+    }
+}

@@ -68,6 +68,7 @@ impl Growing {
 impl Store {
     /// Makes an empty staged object; `false` when there is one.
     fn create_staged(&self, path: &Path) -> Result<bool, Error> {
+        self.directories.check_root()?;
         let create = || File::options().write(true).create_new(true).open(path);
         match self.directories.with_parents(path, create) {
             Ok(_) => Ok(true),
@@ -98,6 +99,7 @@ impl Store {
         let (temporary, mut copy) = self.temporary()?;
         io::copy(&mut file.take(length), &mut copy).map_err(failed("copy to", temporary.path()))?;
         sync_file(&copy, temporary.path())?;
+        drop(copy);
         self.replace(temporary, path)
     }
 }
@@ -116,7 +118,7 @@ impl Writer for Growing {
     async fn finish(self: Box<Self>) -> Result<ObjectStat, Error> {
         let Self { output, name, length, .. } = *self;
         let settle = move |output: &mut Output<Staged>| {
-            sync_file(&output.sink.file, &output.sink.path)?;
+            output.sync()?;
             name.settle()?;
             Ok(ObjectStat { size: length + output.written })
         };

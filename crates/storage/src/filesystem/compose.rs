@@ -27,6 +27,7 @@ impl Store {
             self.copy_part(part, &mut file, temporary.path())?;
         }
         sync_file(&file, temporary.path())?;
+        drop(file);
         self.publish(temporary, key, &path)
     }
 

@@ -57,10 +57,13 @@ impl Store {
         let create = || File::options().read(true).write(true).create_new(true).open(&path);
         let file = match create() {
             // The first one ever, or somebody tidied up. Not made durable: nothing in it needs to survive.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => create(),
-            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.directories.check_root()?;
+                match fs::create_dir(&directory) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                    _ => create(),
+                }
+            }
             done => done,
         };
         let file = file.map_err(failed("create temporary file", &path))?;

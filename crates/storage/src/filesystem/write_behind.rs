@@ -2,7 +2,7 @@
 //!
 //! Order is kept by the queue and not by the jobs: whoever holds the output writes all that is queued. So a sync may
 //! be started at any moment, and covers every byte given before. The first failure is remembered and answered to every
-//! later call: after a failed fsync the kernel forgets what it could not write, and a second fsync would lie.
+//! later call: the kernel tells of what it could not write once, forgets it, and a second fsync would lie.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -42,6 +42,15 @@ pub(super) struct WriteBehind<S: Sink> {
 struct Shared<S> {
     queue: Mutex<Queue>,
     output: Mutex<Output<S>>,
+    health: Arc<Health>,
+}
+
+/// What went wrong first. Locked for moments, and after the output where both are.
+#[derive(Default)]
+struct Health {
+    failure: Mutex<Option<(ErrorKind, String)>>,
+    /// Held during a sync: of two at once the kernel might tell only the one of a failure that concerns both.
+    syncing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -54,13 +63,14 @@ pub(super) struct Output<S> {
     pub(super) sink: S,
     /// Bytes written.
     pub(super) written: u64,
-    failure: Option<(ErrorKind, String)>,
+    health: Arc<Health>,
 }
 
 impl<S: Sink> WriteBehind<S> {
     pub(super) fn new(sink: S) -> Self {
-        let output = Mutex::new(Output { sink, written: 0, failure: None });
-        Self { shared: Arc::new(Shared { queue: Mutex::default(), output }), running: None, ended: false }
+        let health = Arc::<Health>::default();
+        let output = Mutex::new(Output { sink, written: 0, health: health.clone() });
+        Self { shared: Arc::new(Shared { queue: Mutex::default(), output, health }), running: None, ended: false }
     }
 
     /// Takes chunks, and waits only when a job is already writing and enough has gathered for the next.
@@ -89,8 +99,8 @@ impl<S: Sink> WriteBehind<S> {
                 Ok((file.try_clone().map_err(failed("sync", path))?, path.to_owned()))
             })?;
             // On a duplicate, outside the lock: writing goes on meanwhile.
-            let done = sync_file(&file, &path).and_then(|()| after());
-            done.inspect_err(|error| shared.output.lock().remember(error))
+            shared.health.sync(&file, &path)?;
+            after().inspect_err(|error| shared.health.remember(error))
         }))
     }
 
@@ -135,7 +145,8 @@ impl<S: Sink> Drop for WriteBehind<S> {
             drop(runtime.spawn_blocking(move || {
                 shared.queue.lock().take();
                 let mut output = shared.output.lock();
-                output.failure = Some((ErrorKind::Other, "the writer was dropped".to_owned()));
+                // A job that comes later shall not make the file again.
+                shared.health.remember(&Error::new(ErrorKind::Other, "the writer was dropped"));
                 output.sink.discard();
             }));
         }
@@ -145,11 +156,9 @@ impl<S: Sink> Drop for WriteBehind<S> {
 impl<S: Sink> Shared<S> {
     fn with_output<T>(&self, act: impl FnOnce(&mut Output<S>) -> Result<T, Error>) -> Result<T, Error> {
         let mut output = self.output.lock();
-        if let Some((kind, failure)) = &output.failure {
-            return Err(Error::new(*kind, failure.clone()));
-        }
+        self.health.check()?;
         let done = output.drain(&self.queue).and_then(|()| act(&mut output));
-        done.inspect_err(|error| output.remember(error))
+        done.inspect_err(|error| self.health.remember(error))
     }
 }
 
@@ -165,8 +174,29 @@ impl<S: Sink> Output<S> {
         }
     }
 
-    fn remember(&mut self, error: &Error) {
-        self.failure.get_or_insert_with(|| (error.kind(), error.to_string()));
+    /// Makes durable all that was written.
+    pub(super) fn sync(&mut self) -> Result<(), Error> {
+        let (file, path) = self.sink.file()?;
+        self.health.sync(file, path)
+    }
+}
+
+impl Health {
+    fn check(&self) -> Result<(), Error> {
+        match &*self.failure.lock() {
+            Some((kind, failure)) => Err(Error::new(*kind, failure.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn remember(&self, error: &Error) {
+        self.failure.lock().get_or_insert_with(|| (error.kind(), error.to_string()));
+    }
+
+    fn sync(&self, file: &File, path: &Path) -> Result<(), Error> {
+        let _turn = self.syncing.lock();
+        self.check()?;
+        sync_file(file, path).inspect_err(|error| self.remember(error))
     }
 }
 

@@ -3,22 +3,30 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::Store;
-use super::durable::sync_file;
 use super::temporary::Temporary;
 use super::write_behind::{Output, Sink, WriteBehind};
 use crate::{Error, ErrorKind, ObjectKey, ObjectStat, Writer};
+
+/// How many bytes are written before a sync is started on the side. The kernel alone would begin to write to the disk
+/// only after gigabytes or many seconds, and `finish` would pay for all of it.
+const SPREAD: u64 = 32 * 1024 * 1024;
 
 pub(super) struct NewObject {
     store: Arc<Store>,
     key: ObjectKey,
     path: PathBuf,
     output: WriteBehind<Staging>,
+    /// Bytes given since a sync was last started.
+    unsynced: u64,
+    /// Whether a sync on the side is running; stays so when it fails, which the output remembers.
+    spreading: Arc<AtomicBool>,
 }
 
 /// The temporary file, made when the first bytes are written to it.
@@ -47,27 +55,44 @@ impl NewObject {
     pub(super) fn new(store: Arc<Store>, key: ObjectKey) -> Result<Self, Error> {
         let path = store.path(&key)?;
         let output = WriteBehind::new(Staging { store: store.clone(), file: None });
-        Ok(Self { store, key, path, output })
+        Ok(Self { store, key, path, output, unsynced: 0, spreading: Arc::default() })
+    }
+
+    fn spread(&mut self) {
+        if self.unsynced >= SPREAD && !self.spreading.swap(true, Ordering::AcqRel) {
+            self.unsynced = 0;
+            let spreading = self.spreading.clone();
+            // Started already; nobody needs to wait for it.
+            drop(self.output.sync(move || {
+                spreading.store(false, Ordering::Release);
+                Ok(())
+            }));
+        }
     }
 }
 
 #[async_trait]
 impl Writer for NewObject {
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), Error> {
-        self.output.write(chunks).await
+        self.unsynced += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        self.output.write(chunks).await?;
+        self.spread();
+        Ok(())
     }
 
     fn sync(&mut self) -> BoxFuture<'static, Result<(), Error>> {
+        self.unsynced = 0;
         self.output.sync(|| Ok(()))
     }
 
     async fn finish(self: Box<Self>) -> Result<ObjectStat, Error> {
-        let Self { store, key, path, output } = *self;
+        let Self { store, key, path, output, .. } = *self;
         let publish = move |output: &mut Output<Staging>| {
-            output.sink.file()?;
+            output.sync()?;
             let size = output.written;
             if let Some((temporary, file)) = output.sink.file.take() {
-                sync_file(&file, temporary.path())?;
+                // Closed first: NFS keeps a file that loses a name while open under yet another name.
+                drop(file);
                 store.publish(temporary, &key, &path)?;
             }
             Ok(ObjectStat { size })

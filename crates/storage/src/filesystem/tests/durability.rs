@@ -28,6 +28,18 @@ async fn a_new_object_is_synced_then_published_then_every_directory_on_its_way()
 }
 
 #[tokio::test]
+async fn a_large_object_is_synced_while_it_is_written() {
+    let (_scratch, engine) = store();
+    let mut writer = engine.writer(&key("large")).await.unwrap();
+    for _ in 0..35 {
+        writer.write(vec![Bytes::from(vec![1; 1024 * 1024])]).await.unwrap();
+    }
+    writer.finish().await.unwrap();
+    let events = events(&engine);
+    assert_eq!(events.iter().filter(|event| *event == "sync tmp/?").count(), 2, "one on the side: {events:?}");
+}
+
+#[tokio::test]
 async fn directories_of_other_processes_are_not_taken_for_durable() {
     let (scratch, engine) = store();
     fs::create_dir_all(scratch.path("a/b")).unwrap();

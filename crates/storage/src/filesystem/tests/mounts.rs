@@ -131,6 +131,8 @@ fn an_unmounted_filesystem_is_not_taken_for_an_empty_one() {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
             assert!(error.to_string().contains("unmounted"), "{error}");
         }
+        assert!(engine.append(&key("u/0"), 0).await.is_err());
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "nothing went to the directory below the mount");
     });
 }
 
