@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -113,6 +114,11 @@ pub trait Engine: Debug + Send + Sync + 'static {
     fn extend(&self) -> Option<&dyn Extend> {
         None
     }
+
+    /// The power to find what crashed writers left behind, for engines where they leave something.
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        None
+    }
 }
 
 /// Writes one object.
@@ -144,4 +150,21 @@ pub trait Extend: Send + Sync {
     /// Unlike with [`Engine::writer`], the object is readable while it grows. Only one writer may be open on a
     /// key at a time, which the caller guarantees (a session belongs to one instance, and to one task in it).
     async fn append(&self, key: &ObjectKey, length: u64) -> Result<Box<dyn Writer>, Error>;
+}
+
+/// What a [`Sweep`] removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Number of files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Removal of what no key names: the bytes of writers that neither finished nor aborted.
+#[async_trait]
+pub trait Sweep: Send + Sync {
+    /// Removes what nobody has written to for `unused_for`, by the store's own clock. Other processes use the same
+    /// store: allow a day.
+    async fn remove_stale(&self, unused_for: Duration) -> Result<Swept, Error>;
 }

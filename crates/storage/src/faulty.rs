@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Body, Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Operation, Part, Writer,
+    Body, Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Operation, Part, Sweep, Writer,
 };
 
 /// The faults to come. Clones share the plan.
@@ -238,6 +238,10 @@ impl<E: Engine> Engine for Faulty<E> {
 
     fn extend(&self) -> Option<&dyn Extend> {
         self.inner.extend().map(|_| self as &dyn Extend)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        self.inner.sweep()
     }
 }
 

@@ -6,7 +6,7 @@
 //!   by one exclusive link. Staged objects that grow in place ([`crate::Extend`]) are the stated exception.
 //! - What was answered is durable: the file, its directory entry, and every directory on the way, also one that
 //!   another process made and may not have synced.
-//! - A crash leaves only files in `<root>/tmp/` (removed by [`Filesystem::sweep`]) and staged objects.
+//! - A crash leaves only files in `<root>/tmp/` (removed by [`Sweep`]) and staged objects.
 //!
 //! Every call that may block runs on tokio's blocking threads, in as few hops as possible: reading or publishing
 //! a small object is one. Deliberately absent: chown, locks, extended attributes, sidecar files.
@@ -40,10 +40,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Writer};
+use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Sweep, Swept, Writer};
 use directories::Directories;
 use failure::failed;
-pub use temporary::Swept;
 
 /// An engine whose objects are files under one root directory. Clones share its state.
 #[derive(Clone)]
@@ -72,14 +71,6 @@ impl Filesystem {
     /// The root directory, absolute.
     pub fn root(&self) -> &Path {
         &self.store.root
-    }
-
-    /// Removes temporary files that nobody has written to for `unused_for`: what crashed processes left behind.
-    ///
-    /// Other processes write to the same directory: allow a day. Ages are taken by the clock of the filesystem,
-    /// so that a file server with another idea of the time does no harm.
-    pub async fn sweep(&self, unused_for: Duration) -> Result<Swept, Error> {
-        self.run(move |store| store.sweep(unused_for)).await
     }
 
     /// The names of everything in the root but the directories that this engine and filesystems themselves make.
@@ -200,6 +191,19 @@ impl Engine for Filesystem {
 
     fn extend(&self) -> Option<&dyn Extend> {
         Some(self)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Sweep for Filesystem {
+    /// Removes stale temporary files. Ages are taken by the clock of the filesystem, so that a file server with
+    /// another idea of the time does no harm.
+    async fn remove_stale(&self, unused_for: Duration) -> Result<Swept, Error> {
+        self.run(move |store| store.sweep(unused_for)).await
     }
 }
 

@@ -13,10 +13,10 @@ mod operation;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
-pub use engine::{Body, Engine, Extend, Listed, ObjectRead, ObjectStat, Part, Writer};
+pub use engine::{Body, Engine, Extend, Listed, ObjectRead, ObjectStat, Part, Sweep, Swept, Writer};
 pub use error::{Error, ErrorKind};
 pub use faulty::{Faults, Faulty, Held};
-pub use filesystem::{Filesystem, Swept};
+pub use filesystem::Filesystem;
 pub use identity::{IDENTITY_KEY, Identity};
 pub use key::ObjectKey;
 pub use location::{Location, Locations, Scope};

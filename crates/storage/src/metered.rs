@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 
 use crate::{
-    Body, Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Operation, Part, Writer,
+    Body, Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Operation, Part, Sweep, Writer,
 };
 
 /// How an operation ended. A body that its reader left early ended well.
@@ -117,6 +117,10 @@ impl<E: Engine> Engine for Metered<E> {
 
     fn extend(&self) -> Option<&dyn Extend> {
         self.inner.extend().map(|_| self as &dyn Extend)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        self.inner.sweep()
     }
 }
 

@@ -8,6 +8,7 @@ mod operations;
 mod reap;
 mod status;
 mod supervisor;
+mod temporary;
 mod uploads;
 mod worker;
 
@@ -21,6 +22,7 @@ pub use operations::PurgeOperations;
 pub use reap::Reaper;
 pub use status::{WorkerState, WorkerStatus};
 pub use supervisor::Supervisor;
+pub use temporary::SweepTemporary;
 pub use uploads::PurgeUploads;
 pub use worker::{Progress, StepError, Worker};
 

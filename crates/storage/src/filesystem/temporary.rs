@@ -9,19 +9,10 @@ use uuid::Uuid;
 
 use super::Store;
 use super::failure::{failed, is_absent};
-use crate::Error;
+use crate::{Error, Swept};
 
 /// The directory of temporary files under the root. No object key starts with it.
 pub(super) const DIRECTORY: &str = "tmp";
-
-/// What [`super::Filesystem::sweep`] removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Swept {
-    /// Number of files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
 
 /// A temporary file that disappears when dropped.
 pub(super) struct Temporary {

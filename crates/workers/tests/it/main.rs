@@ -6,4 +6,5 @@ mod operations;
 mod reap;
 mod rig;
 mod supervisor;
+mod temporary;
 mod uploads;

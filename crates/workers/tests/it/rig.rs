@@ -19,17 +19,22 @@ pub(crate) const REPOSITORY: &str = "team/app";
 pub(crate) struct Rig {
     pub(crate) registry: Arc<Registry>,
     pub(crate) metadata: Arc<Memory>,
-    /// Faults of the first location.
+    /// Faults of the first location, in a rig that was not given engines.
     pub(crate) faults: Faults,
 }
 
 impl Rig {
     pub(crate) async fn new() -> Self {
+        let faults = Faults::new();
+        let eu = Faulty::new(MemoryStore::new(), faults.clone());
+        Self { faults, ..Self::over(Arc::new(eu), Arc::new(MemoryStore::new())).await }
+    }
+
+    /// A registry with `eu`, which it prefers, and `us`.
+    pub(crate) async fn over(eu: Arc<dyn Engine>, us: Arc<dyn Engine>) -> Self {
         let metadata = Arc::new(Memory::open().unwrap());
         migrate(&*metadata, schema::MIGRATIONS, 0).await.unwrap();
-        let faults = Faults::new();
-        let first = Faulty::new(MemoryStore::new(), faults.clone());
-        let locations = vec![location("eu", 1, Arc::new(first)), location("us", 2, Arc::new(MemoryStore::new()))];
+        let locations = vec![location("eu", 1, eu), location("us", 2, us)];
         let registry = Registry::start(Parts {
             sql: metadata.clone(),
             locations: Locations::new(locations, "eu").unwrap(),
@@ -37,7 +42,7 @@ impl Rig {
             policy: Arc::new(Everyone),
             limits: Limits::default(),
         });
-        Self { registry: registry.await.unwrap(), metadata, faults }
+        Self { registry: registry.await.unwrap(), metadata, faults: Faults::new() }
     }
 
     pub(crate) fn location(&self, name: &str) -> &Location {

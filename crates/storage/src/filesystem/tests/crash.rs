@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::*;
-use crate::Part;
+use crate::{Part, Sweep};
 
 /// Set for the child: the root to write to.
 const ROOT: &str = "ROADSTEAD_TEST_CRASH_ROOT";
@@ -60,7 +60,7 @@ fn check(root: &Path, acknowledged: &[String]) {
         for name in acknowledged {
             engine.stat(&key(name)).await.unwrap();
         }
-        engine.sweep(Duration::ZERO).await.unwrap();
+        engine.remove_stale(Duration::ZERO).await.unwrap();
     });
     drop(runtime);
     assert_nothing_temporary(root);

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Identity, Part};
+use crate::{Identity, Part, Sweep, Swept};
 
 #[tokio::test]
 async fn a_directory_is_claimed_only_when_nothing_at_all_is_in_it() {
@@ -73,7 +73,7 @@ async fn names_of_the_engine_and_of_nfs_are_no_keys() {
 async fn the_sweep_takes_what_is_stale_and_nothing_else() {
     let scratch = Scratch::new();
     let engine = scratch.open();
-    assert_eq!(engine.sweep(Duration::ZERO).await.unwrap(), Swept::default());
+    assert_eq!(engine.remove_stale(Duration::ZERO).await.unwrap(), Swept::default());
     let mut writer = engine.writer(&key("a")).await.unwrap();
     writer.write(vec![Bytes::from_static(b"in use")]).await.unwrap();
     writer.sync().await.unwrap();
@@ -96,7 +96,7 @@ async fn the_sweep_takes_what_is_stale_and_nothing_else() {
         .unwrap()
         .set_modified(SystemTime::UNIX_EPOCH + day * 99_999)
         .unwrap();
-    assert_eq!(engine.sweep(day).await.unwrap(), Swept { files: 1, bytes: 7 });
+    assert_eq!(engine.remove_stale(day).await.unwrap(), Swept { files: 1, bytes: 7 });
     assert!(!scratch.path("tmp/stale").exists() && scratch.path("tmp/young").exists());
     writer.finish().await.unwrap();
     assert_eq!(read(&engine, "a").await.unwrap(), b"in use");
