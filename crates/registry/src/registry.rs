@@ -121,6 +121,11 @@ impl Registry {
         Batch::new(Uuid::now_v7(), self.clock.now())
     }
 
+    /// The bounds in force; the HTTP floor refuses what is announced to be larger.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Metadata, for the workers.
     pub fn sql(&self) -> &Arc<dyn Sql> {
         &self.sql

@@ -1,0 +1,96 @@
+//! What a server serves: health, metrics, and an API for every other path.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::routing::get;
+use axum::{Router, response::IntoResponse as _};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
+use tracing::Instrument as _;
+
+use crate::exchange::{Exchange, Labels, Outbound, Running};
+use crate::health::{self, Health};
+use crate::metrics::{self, Metrics};
+use crate::pulse::Pulse;
+use crate::received::Received;
+
+/// Everything a server serves. Clones share it.
+#[derive(Clone)]
+pub struct App {
+    health: Health,
+    metrics: Metrics,
+    router: Router,
+}
+
+impl App {
+    /// Serves `api` beside `/load_balancer_status` with its aliases `/_ping`, `/health` and `/health/instance`, and
+    /// beside `/metrics`, none of which asks for authentication.
+    pub fn new(health: Health, metrics: Metrics, api: Router) -> Self {
+        let mut router = Router::new().route("/metrics", get(show_metrics).with_state(metrics.clone()));
+        for path in ["/load_balancer_status", "/_ping", "/health", "/health/instance"] {
+            router = router.route(path, get(show_health).with_state(health.clone()));
+        }
+        Self { health, metrics, router: router.merge(api) }
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Serves one request of the connection that `pulse` watches.
+    pub(crate) async fn serve(
+        self,
+        request: Request<Incoming>,
+        remote: SocketAddr,
+        pulse: Arc<Pulse>,
+    ) -> Result<Response<Outbound>, Infallible> {
+        let exchange = Exchange::begin(&request, remote);
+        let running = Running::new(Arc::clone(&exchange), self.metrics.http(), pulse.begin());
+        let http1 = request.version() < Version::HTTP_2;
+        let mut request = request.map(|body| Body::new(Received::new(body, Arc::clone(&exchange), pulse)));
+        request.extensions_mut().insert(Arc::clone(&exchange));
+        let span = exchange.span().clone();
+        let mut response = match self.router.oneshot(request).instrument(span).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        // Clients that keep a connection open would otherwise come back to it until it is closed under them.
+        if http1 && self.health.is_draining() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(running.answer(response))
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+async fn show_health(
+    State(health): State<Health>,
+    Extension(exchange): Extension<Arc<Exchange>>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    exchange.label(Labels { route: "health", ..Labels::default() });
+    health::respond(&health.verdict(), &headers)
+}
+
+async fn show_metrics(State(metrics): State<Metrics>, Extension(exchange): Extension<Arc<Exchange>>) -> Response<Body> {
+    exchange.label(Labels { route: "metrics", ..Labels::default() });
+    let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    let fresh = HeaderValue::from_static("no-store");
+    ([(CONTENT_TYPE, kind), (CACHE_CONTROL, fresh)], metrics.text()).into_response()
+}

@@ -1,0 +1,232 @@
+//! One request and its response, from the first line to the last byte: its id, its span, what it moved; and at its
+//! end one line of the access log and one sample of the metrics.
+//!
+//! An exchange ends when its response body is through, or when its client went away before. The latter is logged
+//! with status 499 if there was no answer yet, and with `aborted` in either case.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::metrics::{HttpMetrics, Sample};
+use crate::pulse::Busy;
+use crate::request_id::{HEADER, RequestId};
+
+/// The status in log and metrics of a request whose client left before it was answered.
+const CLIENT_LEFT: u16 = 499;
+/// Longer user agents are cut in the log.
+const USER_AGENT_MAX: usize = 256;
+
+/// What a request is about, as far as its path tells.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Labels {
+    /// One of a fixed set of names: `blob`, `manifest`, `upload`, `health`, ...
+    pub(crate) route: &'static str,
+    pub(crate) repository: Option<String>,
+    pub(crate) digest: Option<String>,
+}
+
+/// The shared record of a request.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: RequestId,
+    pub(crate) remote: std::net::SocketAddr,
+    started: Instant,
+    method: Method,
+    path: String,
+    user_agent: String,
+    labels: OnceLock<Labels>,
+    status: AtomicU16,
+    received: AtomicU64,
+    sent: AtomicU64,
+    complete: AtomicBool,
+    span: Span,
+}
+
+impl Exchange {
+    /// Begins the record of `request`.
+    pub(crate) fn begin<B>(request: &Request<B>, remote: std::net::SocketAddr) -> Arc<Self> {
+        let id = RequestId::accept(request.headers().get(HEADER));
+        let span = tracing::info_span!("request", request_id = id.as_str());
+        Arc::new(Self {
+            id,
+            remote,
+            started: Instant::now(),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            user_agent: user_agent(request.headers()),
+            labels: OnceLock::new(),
+            status: AtomicU16::new(CLIENT_LEFT),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            complete: AtomicBool::new(false),
+            span,
+        })
+    }
+
+    /// Says what the request is about. The first to say so counts.
+    pub(crate) fn label(&self, labels: Labels) {
+        let _ = self.labels.set(labels);
+    }
+
+    /// Counts bytes of the request's body.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The span in which everything about this request is logged.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    fn end(&self, metrics: &HttpMetrics) {
+        let labels = self.labels.get().cloned().unwrap_or(Labels { route: "other", ..Labels::default() });
+        let sample = Sample {
+            route: labels.route,
+            method: method_label(&self.method),
+            status: self.status.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            took: self.started.elapsed(),
+        };
+        metrics.answered(&sample);
+        let aborted = !self.complete.load(Ordering::Relaxed);
+        self.span.in_scope(|| {
+            tracing::info!(
+                target: "access",
+                method = %self.method,
+                path = self.path,
+                status = sample.status,
+                bytes = sample.sent,
+                received = sample.received,
+                duration_ms = sample.took.as_micros() as f64 / 1000.0,
+                repository = labels.repository,
+                digest = labels.digest,
+                remote = %self.remote,
+                user_agent = self.user_agent,
+                aborted = aborted.then_some(true),
+                "request"
+            );
+        });
+    }
+}
+
+/// The method as a metrics label; what nobody registered shares one.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let text = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+    String::from_utf8_lossy(&text[..text.len().min(USER_AGENT_MAX)]).into_owned()
+}
+
+/// Ends the exchange when dropped: owned by whoever serves the request, then by its response body.
+#[derive(Debug)]
+pub(crate) struct Running {
+    exchange: Arc<Exchange>,
+    metrics: HttpMetrics,
+    _busy: Busy,
+}
+
+impl Running {
+    pub(crate) fn new(exchange: Arc<Exchange>, metrics: &HttpMetrics, busy: Busy) -> Self {
+        metrics.in_flight.inc();
+        Self { exchange, metrics: metrics.clone(), _busy: busy }
+    }
+
+    /// Hands the end of the exchange to the response, which also carries the request's id from here on.
+    pub(crate) fn answer(self, response: Response<Body>) -> Response<Outbound> {
+        let (mut head, body) = response.into_parts();
+        if let Ok(id) = HeaderValue::from_str(self.exchange.id.as_str()) {
+            head.headers.insert(HEADER, id);
+        }
+        self.exchange.status.store(head.status.as_u16(), Ordering::Relaxed);
+        let bodiless = self.exchange.method == Method::HEAD
+            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        // A body with a known length is not asked for more once all of it is there, so its end has to be counted.
+        let length = body.size_hint().exact().or_else(|| content_length(&head.headers));
+        let left = if bodiless { Some(0) } else { length };
+        if left == Some(0) {
+            self.exchange.complete.store(true, Ordering::Relaxed);
+        }
+        Response::from_parts(head, Outbound { body, left, running: self })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+        self.exchange.end(&self.metrics);
+    }
+}
+
+/// A response body that counts what leaves, and ends its exchange.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    body: Body,
+    /// Bytes still to come, if their number is known.
+    left: Option<u64>,
+    running: Running,
+}
+
+impl http_body::Body for Outbound {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = &mut *self;
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let exchange = &this.running.exchange;
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, |d| d.len() as u64);
+                exchange.sent.fetch_add(bytes, Ordering::Relaxed);
+                this.left = this.left.map(|left| left.saturating_sub(bytes));
+                if this.left == Some(0) || this.body.is_end_stream() {
+                    exchange.complete.store(true, Ordering::Relaxed);
+                }
+            }
+            Poll::Ready(None) => exchange.complete.store(true, Ordering::Relaxed),
+            // The head is gone, so the client sees a broken body; say here why.
+            Poll::Ready(Some(Err(error))) => {
+                exchange.span.in_scope(|| tracing::error!(%error, "a response body broke off"));
+            }
+            Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,90 @@
+//! What the process counts, and its text form for Prometheus.
+//!
+//! Labels come from fixed sets: routes, methods, statuses, configured locations, operations. Never repository names,
+//! digests or clients, whose number nobody bounds.
+
+mod engines;
+mod http;
+mod process;
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry};
+
+use engines::EngineMetrics;
+pub(crate) use http::{HttpMetrics, Sample};
+
+/// Media type of [`Metrics::text`].
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds for the time of anything that waits for a disk, a network or a client.
+pub(crate) const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+struct Inner {
+    registry: Mutex<Registry>,
+    http: HttpMetrics,
+    engines: EngineMetrics,
+}
+
+/// The metrics of one process. Clones share them.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+impl Metrics {
+    /// All metrics at zero. `version` is that of the program, for `roadstead_build_info`.
+    pub fn new(version: &'static str) -> Self {
+        let mut registry = Registry::default();
+        registry.register("roadstead_build", "Version of the running program", Info::new(Build { version }));
+        process::register(&mut registry);
+        let http = HttpMetrics::register(&mut registry);
+        let engines = EngineMetrics::register(&mut registry);
+        Self(Arc::new(Inner { registry: Mutex::new(registry), http, engines }))
+    }
+
+    /// Adds a metric of another part of the program. Its name should start with `roadstead_`; counters get `_total`
+    /// appended in the text.
+    pub fn register(&self, name: &'static str, help: &'static str, metric: impl Metric) {
+        self.0.registry.lock().register(name, help, metric);
+    }
+
+    /// What a metered storage engine of the location of this name tells of its operations.
+    pub fn storage_recorder(&self, location: &str) -> Arc<dyn roadstead_storage::Recorder> {
+        self.0.engines.storage(location)
+    }
+
+    /// What a metered metadata engine tells of its operations.
+    pub fn metadata_recorder(&self) -> Arc<dyn roadstead_metadata::Recorder> {
+        Arc::new(self.0.engines.clone())
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        // Writing to a string cannot fail; a collector that cannot read its source leaves its metrics out.
+        if let Err(error) = encode(&mut text, &self.0.registry.lock()) {
+            tracing::error!(%error, "cannot write metrics as text");
+        }
+        text
+    }
+
+    pub(crate) fn http(&self) -> &HttpMetrics {
+        &self.0.http
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

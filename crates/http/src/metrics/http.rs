@@ -1,0 +1,103 @@
+//! Requests and connections.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::SECONDS;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Answered {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Route {
+    route: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// What is known of a request once it is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) route: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) status: u16,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) took: Duration,
+}
+
+/// Counters of the server.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpMetrics {
+    requests: Family<Answered, Counter>,
+    seconds: Family<Route, Histogram>,
+    received: Family<Route, Counter>,
+    sent: Family<Route, Counter>,
+    /// Requests begun and not yet over, their response bodies included.
+    pub(crate) in_flight: Gauge,
+    /// Open connections.
+    pub(crate) connections: Gauge,
+    /// Connections ever accepted.
+    pub(crate) accepted: Counter,
+    given_up: Family<Reason, Counter>,
+}
+
+impl HttpMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
+        let new = Self {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(seconds),
+            received: Family::default(),
+            sent: Family::default(),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            accepted: Counter::default(),
+            given_up: Family::default(),
+        };
+        registry.register("roadstead_http_requests", "Requests answered", new.requests.clone());
+        registry.register(
+            "roadstead_http_request_duration_seconds",
+            "From the head of a request to the end of its response",
+            new.seconds.clone(),
+        );
+        registry.register("roadstead_http_request_bytes", "Bytes of request bodies", new.received.clone());
+        registry.register("roadstead_http_response_bytes", "Bytes of response bodies", new.sent.clone());
+        registry.register("roadstead_http_requests_in_flight", "Requests being served", new.in_flight.clone());
+        registry.register("roadstead_http_connections", "Open connections", new.connections.clone());
+        registry.register("roadstead_http_connections_accepted", "Connections accepted", new.accepted.clone());
+        registry.register(
+            "roadstead_http_connections_given_up",
+            "Connections closed because the client was idle or too slow",
+            new.given_up.clone(),
+        );
+        new
+    }
+
+    /// Counts a request that is over.
+    pub(crate) fn answered(&self, s: &Sample) {
+        self.requests.get_or_create(&Answered { route: s.route, method: s.method, status: s.status }).inc();
+        let route = Route { route: s.route };
+        self.seconds.get_or_create(&route).observe(s.took.as_secs_f64());
+        self.received.get_or_create(&route).inc_by(s.received);
+        self.sent.get_or_create(&route).inc_by(s.sent);
+    }
+
+    /// Counts a connection that was given up.
+    pub(crate) fn gave_up(&self, reason: &'static str) {
+        self.given_up.get_or_create(&Reason { reason }).inc();
+    }
+}

@@ -1,0 +1,100 @@
+//! What a handler gets of a request, and the pieces that answers are made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use futures::StreamExt as _;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Body as _;
+use roadstead_oci::{Digest, Query, RepositoryName};
+use roadstead_registry::{ByteStream, Caller, Registry};
+
+use super::{OciApi, caller};
+use crate::error_table::Failure;
+use crate::inbound::Inbound;
+
+/// The digest of what is answered, or was made.
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// The head of one request of a known route.
+pub(crate) struct Call {
+    api: OciApi,
+    pub(super) caller: Caller,
+    pub(super) headers: HeaderMap,
+    pub(super) query: Query,
+}
+
+impl Call {
+    pub(super) fn new(api: OciApi, head: &Parts) -> Result<Self, Failure> {
+        let query = Query::parse(head.uri.query().unwrap_or_default())?;
+        Ok(Self { api, caller: caller(), headers: head.headers.clone(), query })
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.api.registry
+    }
+
+    /// A header's value, if it is text.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The value of `Location` or `Link` for a path of this API.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.api.base)
+    }
+
+    /// 201 for a blob that is now in a repository.
+    pub(super) fn blob_created(&self, name: &RepositoryName, digest: &Digest) -> Result<Response<Body>, Failure> {
+        let mut response = empty(StatusCode::CREATED);
+        set(&mut response, LOCATION, &self.url(&format!("/v2/{name}/blobs/{digest}")))?;
+        set(&mut response, CONTENT_DIGEST, &digest.to_string())?;
+        Ok(response)
+    }
+}
+
+/// The body of one request.
+pub(crate) struct Payload {
+    body: Body,
+    timeout: Duration,
+}
+
+impl Payload {
+    pub(super) fn new(body: Body, timeout: Duration) -> Self {
+        Self { body, timeout }
+    }
+
+    /// Its length, if the head says so: from `Content-Length`, or zero when there is no body.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    pub(super) fn into_stream(self) -> ByteStream {
+        Inbound::new(self.body, self.timeout).boxed()
+    }
+}
+
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer with a JSON body that is complete.
+pub(super) fn json(media_type: &'static str, body: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// Sets a header whose value may come from stored data; what is no header value is our fault, not the client's.
+pub(super) fn set(response: &mut Response<Body>, name: HeaderName, value: &str) -> Result<(), Failure> {
+    let value = HeaderValue::from_str(value)
+        .map_err(|_| roadstead_registry::Error::Internal(format!("{name}: not a header value: {value:?}")))?;
+    response.headers_mut().insert(name, value);
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! The server: accepts, serves HTTP/1.1 and HTTP/2 (prior knowledge) on one port, and ends without cutting anybody
+//! off who is being served.
+//!
+//! Draining, in order: health answers 503 while everything is still served, so that load balancers look elsewhere;
+//! the listener closes; idle connections close and busy ones after their response (`Connection: close`, GOAWAY);
+//! what is left at the deadline is cut off. A second stop ends at once.
+//!
+//! Deliberately absent: TLS, which is a stream under this server, not a part of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::listener::{Accepted, Listener};
+use crate::metrics::HttpMetrics;
+use crate::pulse::{Expired, Patience, Pulse};
+use crate::settings::Settings;
+use crate::stream::Watched;
+
+/// A wish to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Drain, and wait for load balancers first (SIGTERM).
+    Drain,
+    /// Drain without that wait (SIGINT, at a terminal).
+    Promptly,
+}
+
+/// How the server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every request that had begun was answered.
+    Drained,
+    /// So many connections were still busy at the deadline and were cut off.
+    Deadline(usize),
+    /// A second stop cut off so many connections.
+    AtOnce(usize),
+}
+
+/// A server before it serves.
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    app: App,
+}
+
+/// A server that listens: clients may connect, and are served once [`Bound::run`] runs.
+#[derive(Debug)]
+pub struct Bound {
+    settings: Settings,
+    app: App,
+    listener: Listener,
+    local_addr: SocketAddr,
+}
+
+impl Server {
+    /// A server for `app`.
+    pub fn new(settings: Settings, app: App) -> Self {
+        Self { settings, app }
+    }
+
+    /// Takes the address. Errors are the system's: address in use, not permitted, not one of this machine.
+    pub async fn bind(self) -> io::Result<Bound> {
+        let Self { settings, app } = self;
+        let listener = Listener::bind(settings.addr, settings.max_connections).await?;
+        let local_addr = listener.local_addr()?;
+        Ok(Bound { settings, app, listener, local_addr })
+    }
+}
+
+impl Bound {
+    /// The address it listens on, with the port the system chose if that was left to it.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `stops` yields and everything in flight is through. The first item starts the drain, another ends
+    /// it at once; should the stream end without any, the server runs on.
+    pub async fn run(self, stops: impl Stream<Item = Stop>) -> Ended {
+        let Self { settings, app, mut listener, .. } = self;
+        let mut stops = pin!(stops.chain(futures::stream::pending()));
+        let mut connections = Connections::new(&settings, app.clone());
+
+        let stop = connections.accept_until(&mut listener, stops.next()).await;
+        app.health().drain();
+        if stop != Some(Stop::Promptly) && !settings.drain_delay.is_zero() {
+            tracing::info!(seconds = settings.drain_delay.as_secs(), "stopping: health answers 503, still serving");
+            let wait = timeout(settings.drain_delay, stops.next());
+            if connections.accept_until(&mut listener, wait).await.is_ok() {
+                return connections.cut_off(Ended::AtOnce).await;
+            }
+        }
+        drop(listener);
+        tracing::info!(connections = connections.tasks.len(), "stopping: no new connections");
+        connections.drain.cancel();
+        let finished = tokio::select! {
+            biased;
+            finished = timeout(settings.drain_deadline, connections.finish()) => finished.is_ok(),
+            _ = stops.next() => return connections.cut_off(Ended::AtOnce).await,
+        };
+        if finished { Ended::Drained } else { connections.cut_off(Ended::Deadline).await }
+    }
+}
+
+/// The connections being served.
+struct Connections {
+    tasks: JoinSet<()>,
+    drain: CancellationToken,
+    protocols: Arc<Protocols>,
+    patience: Patience,
+    app: App,
+}
+
+impl Connections {
+    fn new(settings: &Settings, app: App) -> Self {
+        let patience =
+            Patience { head: settings.header_timeout, idle: settings.idle_timeout, write: settings.body_timeout };
+        let protocols = Arc::new(Protocols::new(settings));
+        Self { tasks: JoinSet::new(), drain: CancellationToken::new(), protocols, patience, app }
+    }
+
+    /// Accepts and serves until `until` answers.
+    async fn accept_until<T>(&mut self, listener: &mut Listener, until: impl Future<Output = T>) -> T {
+        let mut until = pin!(until);
+        loop {
+            tokio::select! {
+                biased;
+                answer = until.as_mut() => return answer,
+                Some(_) = self.tasks.join_next() => {}
+                accepted = listener.accept() => self.spawn(accepted),
+            }
+        }
+    }
+
+    fn spawn(&mut self, accepted: Accepted) {
+        let Accepted { stream, remote, permit } = accepted;
+        let open = Open::new(self.app.metrics().http(), permit);
+        let served = Served {
+            remote,
+            app: self.app.clone(),
+            drain: self.drain.clone(),
+            protocols: Arc::clone(&self.protocols),
+            pulse: Pulse::new(self.patience),
+        };
+        self.tasks.spawn(async move {
+            let _open = open;
+            served.serve(stream).await;
+        });
+    }
+
+    async fn finish(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    async fn cut_off(&mut self, ended: impl FnOnce(usize) -> Ended) -> Ended {
+        while self.tasks.try_join_next().is_some() {}
+        let left = self.tasks.len();
+        tracing::warn!(connections = left, "stopping: connections still busy are cut off");
+        self.tasks.shutdown().await;
+        ended(left)
+    }
+}
+
+/// One open connection: its place among those that may be open, and its count.
+struct Open {
+    connections: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(metrics: &HttpMetrics, permit: OwnedSemaphorePermit) -> Self {
+        metrics.accepted.inc();
+        metrics.connections.inc();
+        Self { connections: metrics.connections.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.dec();
+    }
+}
+
+/// Both protocols with their limits.
+#[derive(Debug)]
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    fn new(settings: &Settings) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            // The connection's own watch tells idle from slow.
+            .header_read_timeout(None)
+            .max_headers(settings.max_headers)
+            .max_header_size(settings.max_header_bytes)
+            // How much of a pushed blob is read at once; a connection starts with far less.
+            .max_buf_size(256 * 1024);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(settings.max_streams)
+            .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .max_send_buf_size(1 << 20);
+        Self { http1, http2 }
+    }
+}
+
+/// What one connection needs.
+struct Served {
+    remote: SocketAddr,
+    app: App,
+    drain: CancellationToken,
+    protocols: Arc<Protocols>,
+    pulse: Arc<Pulse>,
+}
+
+impl Served {
+    /// Serves a connection to its end.
+    async fn serve(self, stream: TcpStream) {
+        let mut stream = Watched::new(stream, Arc::clone(&self.pulse));
+        let timer = pin!(self.timer());
+        let http2 = tokio::select! {
+            biased;
+            http2 = stream.speaks_http2() => http2,
+            () = self.drain.cancelled() => return,
+            expired = self.pulse.expired(timer) => return self.give_up(expired),
+        };
+        let service = service_fn(|request| self.app.clone().serve(request, self.remote, Arc::clone(&self.pulse)));
+        match http2 {
+            Ok(true) => self.drive(self.protocols.http2.serve_connection(TokioIo::new(stream), service)).await,
+            Ok(false) => self.drive(self.protocols.http1.serve_connection(TokioIo::new(stream), service)).await,
+            Err(error) => tracing::debug!(remote = %self.remote, %error, "connection ended"),
+        }
+    }
+
+    async fn drive<C: GracefulConnection<Error = hyper::Error>>(&self, connection: C) {
+        let mut connection = pin!(connection);
+        let mut timer = pin!(self.timer());
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => {
+                    // Not an error of ours: malformed requests, resets. hyper has answered what can be answered.
+                    if let Err(error) = ended {
+                        tracing::debug!(remote = %self.remote, %error, "connection ended");
+                    }
+                    return;
+                }
+                () = self.drain.cancelled(), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                expired = self.pulse.expired(timer.as_mut()) => return self.give_up(expired),
+            }
+        }
+    }
+
+    fn timer(&self) -> Sleep {
+        sleep(self.pulse.patience().idle)
+    }
+
+    fn give_up(&self, expired: Expired) {
+        tracing::debug!(remote = %self.remote, reason = expired.as_str(), "connection given up");
+        self.app.metrics().http().gave_up(expired.as_str());
+    }
+}

@@ -1,0 +1,50 @@
+//! What a server may be told: where to listen, how much to accept, how long to wait.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Settings of the listener and its connections. [`Settings::new`] gives the defaults that each field states.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address to listen on. Port 0 lets the system choose; [`crate::Bound::local_addr`] tells what it chose.
+    pub addr: SocketAddr,
+    /// Connections served at once; default 16,384. Further ones wait in the listen backlog until one ends.
+    pub max_connections: usize,
+    /// Header fields of one request; default 100. More answer 431.
+    pub max_headers: usize,
+    /// Bytes of request line and header fields of one request; default 32 KiB. More answer 431.
+    pub max_header_bytes: usize,
+    /// Streams at once on one HTTP/2 connection; default 250.
+    pub max_streams: u32,
+    /// From the first byte of a request's head to its last; default 15 s. Then the connection is closed.
+    pub header_timeout: Duration,
+    /// Without any request; default 120 s, longer than the 90 s that Go's client keeps an idle connection, so that
+    /// it is the client who closes and no request crosses with our closing. Then the connection is closed.
+    pub idle_timeout: Duration,
+    /// Without one byte of a request body that is waited for (the request answers 408), or with a client that takes
+    /// none of a response (its connection is closed); default 60 s.
+    pub body_timeout: Duration,
+    /// From the stop signal until the listener closes, while health answers 503 and requests are still served;
+    /// default 5 s. Long enough for every load balancer to notice.
+    pub drain_delay: Duration,
+    /// From then until requests still in flight are cut off; default 20 s.
+    pub drain_deadline: Duration,
+}
+
+impl Settings {
+    /// The defaults, listening on `addr`.
+    pub fn new(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            max_connections: 16_384,
+            max_headers: 100,
+            max_header_bytes: 32 * 1024,
+            max_streams: 250,
+            header_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(120),
+            body_timeout: Duration::from_secs(60),
+            drain_delay: Duration::from_secs(5),
+            drain_deadline: Duration::from_secs(20),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! end-1, end-2, end-10: the base, and blobs whole, in ranges, conditionally.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use roadstead_storage::{Memory, ObjectKey};
+
+use crate::api::{Api, code, sha256};
+
+#[tokio::test]
+async fn the_base_says_what_this_is() {
+    let api = Api::start().await;
+    for path in ["/v2/", "/v2"] {
+        let answer = api.get(path).await;
+        assert_eq!((answer.status, answer.text()), (200, "{}"));
+        assert_eq!(answer.header("docker-distribution-api-version"), Some("registry/2.0"));
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_answered_whole_with_what_clients_and_caches_need() {
+    let api = Api::start().await;
+    let digest = api.push("a/b", b"0123456789").await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    for method in ["GET", "HEAD"] {
+        let answer = api.call(method, &path, &[], b"").await;
+        assert_eq!(answer.status, 200, "{method}");
+        for (name, value) in [
+            ("content-length", "10"),
+            ("content-type", "application/octet-stream"),
+            ("accept-ranges", "bytes"),
+            ("docker-content-digest", &digest.to_string()),
+            ("etag", &format!("\"{digest}\"")),
+            ("cache-control", "max-age=31536000, immutable"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{method} {name}");
+        }
+        assert_eq!(answer.body, if method == "GET" { b"0123456789" as &[u8] } else { b"" });
+    }
+}
+
+#[tokio::test]
+async fn ranges_are_answered_in_part() {
+    let api = Api::start().await;
+    let digest = api.push("a/b", b"0123456789").await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    for (range, content_range, body) in [
+        ("bytes=2-4", "bytes 2-4/10", "234"),
+        ("bytes=7-", "bytes 7-9/10", "789"),
+        ("bytes=-3", "bytes 7-9/10", "789"),
+        ("bytes=8-50", "bytes 8-9/10", "89"),
+    ] {
+        let answer = api.call("GET", &path, &[("Range", range)], b"").await;
+        assert_eq!((answer.status, answer.text()), (206, body), "{range}");
+        assert_eq!(answer.header("content-range"), Some(content_range));
+    }
+    for range in ["bytes=10-", "bytes=5-2", "bytes=-0"] {
+        let answer = api.call("GET", &path, &[("Range", range)], b"").await;
+        assert_eq!((answer.status, answer.header("content-range")), (416, Some("bytes */10")), "{range}");
+        assert_eq!(code(&answer), "RANGE_INVALID");
+    }
+    let changed = api.call("GET", &path, &[("Range", "bytes=2-4"), ("If-Range", "\"other\"")], b"").await;
+    assert_eq!((changed.status, changed.text()), (200, "0123456789"));
+    let same = [("Range", "bytes=2-4"), ("If-Range", &*format!("\"{digest}\""))];
+    assert_eq!(api.call("GET", &path, &same, b"").await.status, 206);
+}
+
+#[tokio::test]
+async fn what_the_client_has_is_not_sent_again() {
+    let api = Api::start().await;
+    let digest = api.push("a/b", b"0123456789").await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    let tag = format!("\"{digest}\"");
+    for method in ["GET", "HEAD"] {
+        let answer = api.call(method, &path, &[("If-None-Match", &tag)], b"").await;
+        assert_eq!((answer.status, answer.header("etag")), (304, Some(tag.as_str())), "{method}");
+        assert_eq!(api.call(method, &path, &[("If-None-Match", "\"x\"")], b"").await.status, 200);
+        assert_eq!(api.call(method, &path, &[("If-Match", "\"x\"")], b"").await.status, 412);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_404_and_head_says_so_without_a_body() {
+    let api = Api::start().await;
+    let there = api.push("a/b", b"x").await;
+    let absent = sha256(b"absent");
+    let answer = api.get(&format!("/v2/a/b/blobs/{absent}")).await;
+    assert_eq!((answer.status, code(&answer).as_str()), (404, "BLOB_UNKNOWN"));
+    let answer = api.get(&format!("/v2/other/blobs/{there}")).await;
+    assert_eq!((answer.status, code(&answer).as_str()), (404, "NAME_UNKNOWN"));
+    let mut client = api.server.connect().await;
+    client
+        .send(&format!("HEAD /v2/a/b/blobs/{absent} HTTP/1.1\r\nHost: x\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .await;
+    assert_eq!(client.head().await.unwrap().status, 404);
+    assert_eq!(client.answer().await.text(), "{}", "the connection goes on: no byte of an error body was sent");
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_do_not_exist_are_refused_in_json() {
+    let api = Api::start().await;
+    for (method, path, status, wanted) in [
+        ("GET", "/", 404, "UNSUPPORTED"),
+        ("GET", "/v2/a/b/nothing", 404, "UNSUPPORTED"),
+        ("GET", "/v1/a", 404, "UNSUPPORTED"),
+        ("PUT", "/v2/", 405, "UNSUPPORTED"),
+        ("POST", "/v2/a/b/tags/list", 405, "UNSUPPORTED"),
+        ("GET", "/v2/A/B/tags/list", 400, "NAME_INVALID"),
+        ("GET", "/v2/a/../b/tags/list", 400, "NAME_INVALID"),
+        ("GET", "/v2/a%2Fb/tags/list", 400, "NAME_INVALID"),
+        ("GET", "/v2/a/blobs/sha256:abc", 400, "DIGEST_INVALID"),
+        ("GET", "/v2/a/tags/list?n=%zz", 400, "UNSUPPORTED"),
+    ] {
+        let answer = api.call(method, path, &[], b"").await;
+        assert_eq!((answer.status, code(&answer).as_str()), (status, wanted), "{method} {path}");
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_deleted_once() {
+    let api = Api::start().await;
+    let digest = api.push("a/b", b"x").await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    assert_eq!(api.call("DELETE", &path, &[], b"").await.status, 202);
+    let again = api.call("DELETE", &path, &[], b"").await;
+    assert_eq!((again.status, code(&again).as_str()), (404, "BLOB_UNKNOWN"));
+    assert_eq!(api.call("HEAD", &path, &[], b"").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_blob_that_cannot_be_read_is_an_error_not_a_broken_body() {
+    let api = Api::over(Arc::new(Memory::new()), |api| api).await;
+    let digest = api.push("a/b", b"content").await;
+    let key = api.objects().await.into_iter().find(|key| key.starts_with("blobs/")).unwrap();
+    let key = ObjectKey::new(key).unwrap();
+    api.store.delete(&key).await.unwrap();
+    let answer = api.get(&format!("/v2/a/b/blobs/{digest}")).await;
+    assert_eq!((answer.status, code(&answer).as_str()), (500, "UNKNOWN"));
+    assert!(!answer.text().contains("blobs/"), "keys are for the log: {}", answer.text());
+    let id = answer.header("x-request-id").unwrap();
+    assert!(answer.text().contains(id), "{}", answer.text());
+    // An object of another length is found out before the head is sent, too.
+    let mut writer = api.store.writer(&key).await.unwrap();
+    writer.write(vec![Bytes::from_static(b"short")]).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(api.get(&format!("/v2/a/b/blobs/{digest}")).await.status, 500);
+}
+
+#[tokio::test]
+async fn the_empty_blob_is_a_blob() {
+    let api = Api::start().await;
+    let digest = api.push("a/b", b"").await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    let answer = api.get(&path).await;
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some("0")));
+    assert_eq!(api.call("GET", &path, &[("Range", "bytes=0-")], b"").await.status, 416);
+}

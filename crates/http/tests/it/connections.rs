@@ -1,0 +1,134 @@
+//! What a connection may do, and how long it may take.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::time::{Instant, timeout};
+
+use crate::wire::{Running, collect, http2, http2_get};
+
+fn hello() -> Router {
+    Router::new().route("/hello", get(|| async { "hello" }))
+}
+
+async fn server() -> Running {
+    Running::start(hello(), |_| {}).await
+}
+
+const GET: &str = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_connection_is_kept_and_pipelined_requests_are_answered_in_order() {
+    let server = server().await;
+    let mut client = server.connect().await;
+    client.send(&format!("{GET}GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n{GET}")).await;
+    let answers = [client.answer().await, client.answer().await, client.answer().await];
+    assert_eq!(answers.each_ref().map(|a| a.status), [200, 404, 200]);
+    assert_eq!((answers[0].text(), answers[2].text()), ("hello", "hello"));
+}
+
+#[tokio::test]
+async fn http2_with_prior_knowledge_shares_the_port() {
+    let server = server().await;
+    let (mut sender, connection) = http2(server.addr).await;
+    let driver = tokio::spawn(connection);
+    let both = futures::future::join_all([0, 1].map(|_| sender.send_request(http2_get(server.addr, "/hello")))).await;
+    for response in both {
+        let response = response.unwrap();
+        assert_eq!((response.status(), response.version()), (http::StatusCode::OK, http::Version::HTTP_2));
+        assert_eq!(collect(response).await, "hello");
+    }
+    driver.abort();
+}
+
+#[tokio::test]
+async fn malformed_http_is_answered_and_the_connection_closed() {
+    let server = server().await;
+    for (bad, status) in [
+        ("GET /hello HTTP/1.1\r\nHost x\r\n\r\n", 400),
+        ("GET /hello HTTP/3.7\r\n\r\n", 400),
+        ("G@T /hello HTTP/1.1\r\n\r\n", 400),
+        ("GET /a b HTTP/1.1\r\n\r\n", 400),
+        ("POST /hello HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+        ("POST /hello HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (&format!("GET /hello HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(101)), 431),
+        (&format!("GET /hello HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(33_000)), 431),
+        (&format!("GET /{} HTTP/1.1\r\n\r\n", "b".repeat(33_000)), 431),
+    ] {
+        let mut client = server.connect().await;
+        client.send(bad).await;
+        assert_eq!(client.answer().await.status, status, "{}", &bad[..bad.len().min(60)]);
+        assert!(client.is_closed().await, "{}", &bad[..bad.len().min(60)]);
+    }
+    assert_eq!(server.get("/hello").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_dribbles_ends_the_connection_in_seconds() {
+    let server = server().await;
+    let mut client = server.connect().await;
+    client.send("GET /hello HTTP/1.1\r\n").await;
+    let begun = Instant::now();
+    assert!(client.is_closed().await);
+    assert_eq!(begun.elapsed().as_secs(), 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_rests_is_kept_for_minutes() {
+    let server = server().await;
+    let mut client = server.connect().await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(119)).await;
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    let begun = Instant::now();
+    assert!(client.is_closed().await);
+    assert_eq!(begun.elapsed().as_secs(), 120);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_connection_that_rests_is_closed_too() {
+    let server = server().await;
+    let (mut sender, connection) = http2(server.addr).await;
+    let driver = tokio::spawn(connection);
+    assert_eq!(sender.send_request(http2_get(server.addr, "/hello")).await.unwrap().status(), 200);
+    let begun = Instant::now();
+    let _ = driver.await.unwrap();
+    assert!((119..=121).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_given_up() {
+    let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[7; 65_536])));
+    let body = move || async { axum::body::Body::from_stream(endless) };
+    let server = Running::start(Router::new().route("/endless", get(body)), |_| {}).await;
+    let mut client = server.connect().await;
+    client.send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(client.head().await.unwrap().status, 200);
+    let given_up = async {
+        while !server.get("/metrics").await.text().contains("given_up_total{reason=\"slow_reader\"} 1") {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), given_up).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_and_are_served_when_one_ends() {
+    let server = Running::start(hello(), |s| s.max_connections = 1).await;
+    let mut first = server.connect().await;
+    first.send(GET).await;
+    assert_eq!(first.answer().await.status, 200);
+    let mut second = server.connect().await;
+    second.send(GET).await;
+    // As long as the first is open there is no room: it is still served, the second is not.
+    for _ in 0..10 {
+        first.send(GET).await;
+        assert_eq!(first.answer().await.status, 200);
+    }
+    assert!(timeout(Duration::ZERO, second.head()).await.is_err());
+    drop(first);
+    assert_eq!(second.answer().await.text(), "hello");
+}

@@ -1,0 +1,127 @@
+//! What operators see of requests: ids, the access log, metrics.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::routing::get;
+use serde_json::Value;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::wire::Running;
+
+/// Log lines as JSON, of this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(log.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn access(&self) -> Vec<Value> {
+        let bytes = self.0.lock().unwrap().clone();
+        let lines = String::from_utf8(bytes).unwrap();
+        lines.lines().map(|l| serde_json::from_str(l).unwrap()).filter(|l: &Value| l["target"] == "access").collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Log;
+
+    fn make_writer(&'a self) -> Log {
+        self.clone()
+    }
+}
+
+async fn server() -> Running {
+    let never = get(std::future::pending::<&'static str>);
+    let api = Router::new().route("/hello", get(|| async { "hello" })).route("/never", never);
+    Running::start(api, |_| {}).await
+}
+
+#[tokio::test]
+async fn a_request_leaves_one_line_with_its_id() {
+    let (log, _guard) = Log::capture();
+    let server = server().await;
+    let mut client = server.connect().await;
+    client.send("GET /hello?secret=1 HTTP/1.1\r\nHost: x\r\nUser-Agent: test/1\r\nX-Request-Id: abc-1\r\n\r\n").await;
+    assert_eq!(client.answer().await.header("x-request-id"), Some("abc-1"));
+    let lines = log.access();
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    let fields = &line["fields"];
+    assert_eq!(line["span"]["request_id"], "abc-1");
+    assert_eq!((&fields["method"], &fields["path"]), (&"GET".into(), &"/hello".into()));
+    assert_eq!((&fields["status"], &fields["bytes"]), (&200.into(), &5.into()));
+    assert_eq!(fields["user_agent"], "test/1");
+    assert!(fields["duration_ms"].is_number() && fields["remote"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert!(fields.get("aborted").is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_logged_as_such() {
+    let (log, _guard) = Log::capture();
+    let server = server().await;
+    let mut client = server.connect().await;
+    client.send("GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    while !server.get("/metrics").await.text().contains("\nroadstead_http_requests_in_flight 2\n") {
+        tokio::task::yield_now().await;
+    }
+    drop(client);
+    while !log.access().iter().any(|l| l["fields"]["path"] == "/never") {
+        tokio::task::yield_now().await;
+    }
+    let lines = log.access();
+    let line = lines.iter().find(|l| l["fields"]["path"] == "/never").unwrap();
+    assert_eq!((&line["fields"]["status"], &line["fields"]["aborted"]), (&499.into(), &true.into()));
+}
+
+#[tokio::test]
+async fn metrics_are_text_with_fixed_labels() {
+    let server = server().await;
+    assert_eq!(server.get("/hello").await.status, 200);
+    assert_eq!(server.get("/nothing").await.status, 404);
+    let answer = server.get("/metrics").await;
+    assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    let text = answer.text();
+    for line in [
+        "roadstead_build_info{version=\"1.2.3\"} 1",
+        "roadstead_http_requests_total{route=\"other\",method=\"GET\",status=\"200\"} 1",
+        "roadstead_http_requests_total{route=\"other\",method=\"GET\",status=\"404\"} 1",
+        "roadstead_http_response_bytes_total{route=\"other\"} 5",
+        "roadstead_http_request_duration_seconds_count{route=\"other\"} 2",
+        "roadstead_http_connections_accepted_total 3",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+    }
+    assert!(text.contains("\nprocess_resident_memory_bytes ") && text.contains("\nprocess_cpu_seconds_total "));
+    assert!(!text.contains("nothing"), "a path is no label");
+}
+
+#[tokio::test]
+async fn health_answers_on_each_of_its_paths() {
+    let server = server().await;
+    for path in ["/load_balancer_status", "/_ping", "/health", "/health/instance"] {
+        let answer = server.get(path).await;
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &body["Healthy"], &body["Error"]), (200, &true.into(), &"".into()), "{path}");
+    }
+    let mut client = server.connect().await;
+    client.send("GET /_ping HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert!(answer.header("content-type").unwrap().starts_with("text/html") && answer.text().contains("<table>"));
+}

@@ -1,0 +1,162 @@
+//! A running server and clients for it: raw sockets for what a proper client would never send, hyper for HTTP/2.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use axum::Router;
+use bytes::Bytes;
+use futures::channel::mpsc;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use roadstead_http::{App, Ended, Health, Metrics, Server, Settings, Stop};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+/// A server that serves in the background.
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    pub(crate) health: Health,
+    stop: mpsc::UnboundedSender<Stop>,
+    ended: JoinHandle<Ended>,
+}
+
+impl Running {
+    /// Serves `api` with the default settings after `change`.
+    pub(crate) async fn start(api: Router, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::new(SocketAddr::from_str("127.0.0.1:0").unwrap());
+        change(&mut settings);
+        let health = Health::new(Vec::new());
+        let app = App::new(health.clone(), Metrics::new("1.2.3"), api);
+        let bound = Server::new(settings, app).bind().await.unwrap();
+        let addr = bound.local_addr();
+        let (stop, stops) = mpsc::unbounded();
+        Self { addr, health, stop, ended: tokio::spawn(bound.run(stops)) }
+    }
+
+    pub(crate) fn stop(&self, stop: Stop) {
+        self.stop.unbounded_send(stop).unwrap();
+    }
+
+    pub(crate) async fn ended(self) -> Ended {
+        self.ended.await.unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client { stream: TcpStream::connect(self.addr).await.unwrap(), read: Vec::new() }
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        let mut client = self.connect().await;
+        client.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        client.answer().await
+    }
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// One HTTP/1.1 connection, of which every byte is under control.
+pub(crate) struct Client {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes()).await;
+    }
+
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Sends as much as the server takes before it closes.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) async fn finish_sending(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Reads until `done` finds the end of something in what was read; `None` when the server closed before.
+    async fn read_until(&mut self, done: impl Fn(&[u8]) -> Option<usize>) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = done(&self.read) {
+                return Some(self.read.drain(..end).collect());
+            }
+            // A reset is an end too: the server closes while the client still sends.
+            if !matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {
+                return None;
+            }
+        }
+    }
+
+    /// The head of the next answer, `None` when the connection ended instead.
+    pub(crate) async fn head(&mut self) -> Option<Answer> {
+        let end_of_head = |read: &[u8]| read.windows(4).position(|w| w == b"\r\n\r\n").map(|p| p + 4);
+        let head = String::from_utf8(self.read_until(end_of_head).await?).unwrap();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        Some(Answer { status, headers: lines.map(header).collect(), body: Vec::new() })
+    }
+
+    /// The next answer with its body, which must have a length.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        self.try_answer().await.expect("the connection ended without an answer")
+    }
+
+    pub(crate) async fn try_answer(&mut self) -> Option<Answer> {
+        let mut answer = self.head().await?;
+        let length = answer.header("content-length").map_or(0, |l| l.parse().unwrap());
+        answer.body = self.read_until(|read| (read.len() >= length).then_some(length)).await?;
+        Some(answer)
+    }
+
+    /// Whether the server closes the connection, without another byte.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        self.read.is_empty() && matches!(self.stream.read_buf(&mut self.read).await, Ok(0) | Err(_))
+    }
+}
+
+/// An HTTP/2 connection with prior knowledge.
+pub(crate) async fn http2(
+    addr: SocketAddr,
+) -> (hyper::client::conn::http2::SendRequest<Full<Bytes>>, impl Future<Output = hyper::Result<()>>) {
+    let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+    hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap()
+}
+
+/// A GET over HTTP/2.
+pub(crate) fn http2_get(addr: SocketAddr, path: &str) -> http::Request<Full<Bytes>> {
+    http::Request::get(format!("http://{addr}{path}")).body(Full::default()).unwrap()
+}
+
+/// All of an HTTP/2 answer's body.
+pub(crate) async fn collect(response: http::Response<hyper::body::Incoming>) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
+}
