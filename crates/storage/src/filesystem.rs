@@ -41,6 +41,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Sweep, Swept, Writer};
+use append::SyncedParts;
 use directories::Directories;
 use failure::failed;
 
@@ -54,6 +55,7 @@ pub struct Filesystem {
 struct Store {
     root: PathBuf,
     directories: Directories,
+    staged: SyncedParts,
     probing: AtomicBool,
 }
 
@@ -65,7 +67,14 @@ impl Filesystem {
         directories::create_root(root)?;
         let root = fs::canonicalize(root).map_err(failed("find the storage root", root))?;
         let directories = Directories::open(root.clone())?;
-        Ok(Self { store: Arc::new(Store { root, directories, probing: AtomicBool::new(false) }) })
+        Ok(Self {
+            store: Arc::new(Store {
+                root,
+                directories,
+                staged: SyncedParts::default(),
+                probing: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// The root directory, absolute.
@@ -123,6 +132,7 @@ impl Store {
 
     fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
         let path = self.path(key)?;
+        self.staged.remove(&path);
         match fs::remove_file(&path) {
             Ok(()) => {}
             // No such object: already gone, or the key is a directory of other keys, or lies below an object.

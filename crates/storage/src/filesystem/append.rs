@@ -1,5 +1,6 @@
 //! Staged objects that grow in place, under their key.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -10,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::Store;
+use super::directories::Mark;
 use super::durable::sync_file;
 use super::failure::{failed, is_absent};
 use super::write_behind::{Output, Sink, WriteBehind};
@@ -19,8 +22,8 @@ use crate::{Error, ObjectKey, ObjectStat, Writer};
 
 pub(super) struct Growing {
     output: WriteBehind<Staged>,
-    /// Where the staged object's name is made durable, once.
     name: Arc<Name>,
+    /// Bytes that stood before.
     length: u64,
     created: bool,
 }
@@ -36,19 +39,53 @@ impl Sink for Staged {
     }
 }
 
+/// The name of a staged object, which is made durable with the first bytes.
 struct Name {
     store: Arc<Store>,
     path: PathBuf,
+    /// Which file it is.
+    mark: Mark,
     durable: AtomicBool,
 }
 
 impl Name {
-    fn settle(&self) -> Result<(), Error> {
+    /// To be called when the first `length` bytes are durable.
+    fn settle(&self, length: u64) -> Result<(), Error> {
         if !self.durable.load(Ordering::Acquire) {
             self.store.directories.settle(&self.path)?;
             self.durable.store(true, Ordering::Release);
         }
+        self.store.staged.insert(&self.path, self.mark, length);
         Ok(())
+    }
+}
+
+/// Staged objects whose bytes this process made durable, so that composing need not do it again.
+#[derive(Default)]
+pub(super) struct SyncedParts {
+    parts: Mutex<HashMap<PathBuf, (Mark, u64)>>,
+}
+
+impl SyncedParts {
+    /// When so many are remembered, all are forgotten.
+    const REMEMBERED: usize = 4096;
+
+    fn insert(&self, path: &Path, mark: Mark, length: u64) {
+        let mut parts = self.parts.lock();
+        if parts.len() >= Self::REMEMBERED {
+            parts.clear();
+        }
+        parts.insert(path.to_owned(), (mark, length));
+    }
+
+    /// To be called before the object at `path` changes or goes.
+    pub(super) fn remove(&self, path: &Path) {
+        self.parts.lock().remove(path);
+    }
+
+    /// Whether the file at `path` is the one remembered and is durable in all of its `length` bytes.
+    pub(super) fn contains(&self, path: &Path, mark: Mark, length: u64) -> bool {
+        mark.is_unique() && self.parts.lock().get(path) == Some(&(mark, length))
     }
 }
 
@@ -56,11 +93,13 @@ impl Growing {
     pub(super) fn open(store: Arc<Store>, key: &ObjectKey, length: u64) -> Result<Self, Error> {
         let path = store.path(key)?;
         let created = length == 0 && store.create_staged(&path)?;
+        store.staged.remove(&path);
         let mut file = store.open_staged(key, &path, length)?;
         file.set_len(length).map_err(failed("truncate", &path))?;
         file.seek(SeekFrom::Start(length)).map_err(failed("seek in", &path))?;
+        let mark = Mark::of(&file.metadata().map_err(failed("examine", &path))?);
         let output = WriteBehind::new(Staged { file, path: path.clone() });
-        let name = Arc::new(Name { store, path, durable: AtomicBool::new(false) });
+        let name = Arc::new(Name { store, path, mark, durable: AtomicBool::new(false) });
         Ok(Self { output, name, length, created })
     }
 }
@@ -111,16 +150,17 @@ impl Writer for Growing {
     }
 
     fn sync(&mut self) -> BoxFuture<'static, Result<(), Error>> {
-        let name = self.name.clone();
-        self.output.sync(move || name.settle())
+        let (name, before) = (self.name.clone(), self.length);
+        self.output.sync(move |written| name.settle(before + written))
     }
 
     async fn finish(self: Box<Self>) -> Result<ObjectStat, Error> {
         let Self { output, name, length, .. } = *self;
         let settle = move |output: &mut Output<Staged>| {
             output.sync()?;
-            name.settle()?;
-            Ok(ObjectStat { size: length + output.written })
+            let size = length + output.written;
+            name.settle(size)?;
+            Ok(ObjectStat { size })
         };
         output.end(settle).await
     }
@@ -128,6 +168,7 @@ impl Writer for Growing {
     async fn abort(self: Box<Self>) -> Result<(), Error> {
         let Self { output, name, length, created } = *self;
         let restore = move |output: &mut Output<Staged>| {
+            name.store.staged.remove(&name.path);
             let path = &output.sink.path;
             if !created {
                 return output.sink.file.set_len(length).map_err(failed("truncate", path));

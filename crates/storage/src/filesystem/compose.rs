@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::Store;
+use super::directories::Mark;
 use super::durable::sync_file;
 use super::failure::{failed, is_absent};
 use super::publish::Refused;
@@ -41,8 +42,11 @@ impl Store {
     /// Makes the part exactly its length, and durable.
     fn cut_part(&self, part: &Part, path: &Path) -> Result<(), Error> {
         let file = self.open_part(part, path)?;
-        let size = file.metadata().map_err(failed("examine", path))?.len();
-        if size > part.length {
+        let metadata = file.metadata().map_err(failed("examine", path))?;
+        if self.staged.contains(path, Mark::of(&metadata), part.length) && metadata.len() == part.length {
+            return Ok(());
+        }
+        if metadata.len() > part.length {
             let writable = File::options().write(true).open(path).map_err(failed("open", path))?;
             writable.set_len(part.length).map_err(failed("truncate", path))?;
         }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 /// How many directories are remembered as durable; when full, all are forgotten and learned again.
 const REMEMBERED: usize = 8192;
 
-/// Which directory it is. Inode numbers are used again soon after a removal, hence also the time of birth.
+/// Which file or directory it is. Inode numbers are used again soon after a removal, hence also the time of birth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     device: u64,
@@ -31,6 +31,11 @@ pub(super) struct Mark {
 impl Mark {
     pub(super) fn of(metadata: &fs::Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino(), born: metadata.created().ok() }
+    }
+
+    /// Whether no later file can have the same mark.
+    pub(super) fn is_unique(self) -> bool {
+        self.born.is_some()
     }
 }
 
@@ -118,7 +123,7 @@ impl Directories {
             durable.clear();
         }
         // Without a time of birth a directory cannot be told from its successor: it is synced every time.
-        durable.extend(learned.into_iter().filter(|(_, mark)| mark.born.is_some()));
+        durable.extend(learned.into_iter().filter(|(_, mark)| mark.is_unique()));
         Ok(())
     }
 

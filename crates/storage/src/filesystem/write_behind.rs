@@ -45,12 +45,13 @@ struct Shared<S> {
     health: Arc<Health>,
 }
 
-/// What went wrong first. Locked for moments, and after the output where both are.
+/// What went wrong first, and how far it went well. Locked after the output where both are.
 #[derive(Default)]
 struct Health {
     failure: Mutex<Option<(ErrorKind, String)>>,
-    /// Held during a sync: of two at once the kernel might tell only the one of a failure that concerns both.
-    syncing: Mutex<()>,
+    /// How many of the bytes written are durable; `None` before the first sync. Held during a sync: of two at once the
+    /// kernel might tell only the one of a failure that concerns both.
+    synced: Mutex<Option<u64>>,
 }
 
 #[derive(Default)]
@@ -87,20 +88,26 @@ impl<S: Sink> WriteBehind<S> {
         Ok(())
     }
 
-    /// Makes durable all bytes given so far, and then does `after`. Started already when it returns.
+    /// Makes durable all bytes given so far, and then does `after` with their number. Started already when it returns.
     pub(super) fn sync(
         &self,
-        after: impl FnOnce() -> Result<(), Error> + Send + 'static,
+        after: impl FnOnce(u64) -> Result<(), Error> + Send + 'static,
     ) -> BoxFuture<'static, Result<(), Error>> {
         let shared = self.shared.clone();
         Box::pin(blocking(move || {
-            let (file, path) = shared.with_output(|output| {
+            let (written, file) = shared.with_output(|output| {
+                if shared.health.is_synced(output.written) {
+                    return Ok((output.written, None));
+                }
                 let (file, path) = output.sink.file()?;
-                Ok((file.try_clone().map_err(failed("sync", path))?, path.to_owned()))
+                let duplicate = file.try_clone().map_err(failed("sync", path))?;
+                Ok((output.written, Some((duplicate, path.to_owned()))))
             })?;
             // On a duplicate, outside the lock: writing goes on meanwhile.
-            shared.health.sync(&file, &path)?;
-            after().inspect_err(|error| shared.health.remember(error))
+            if let Some((file, path)) = file {
+                shared.health.sync(&file, &path, written)?;
+            }
+            after(written).inspect_err(|error| shared.health.remember(error))
         }))
     }
 
@@ -120,10 +127,7 @@ impl<S: Sink> WriteBehind<S> {
     ) -> BoxFuture<'static, Result<(), Error>> {
         self.ended = true;
         let shared = self.shared.clone();
-        Box::pin(blocking(move || {
-            shared.queue.lock().take();
-            act(&mut shared.output.lock())
-        }))
+        Box::pin(blocking(move || shared.close(act)))
     }
 
     fn spawn<T: Send + 'static>(
@@ -142,13 +146,7 @@ impl<S: Sink> Drop for WriteBehind<S> {
             && let Ok(runtime) = Handle::try_current()
         {
             let shared = self.shared.clone();
-            drop(runtime.spawn_blocking(move || {
-                shared.queue.lock().take();
-                let mut output = shared.output.lock();
-                // A job that comes later shall not make the file again.
-                shared.health.remember(&Error::new(ErrorKind::Other, "the writer was dropped"));
-                output.sink.discard();
-            }));
+            drop(runtime.spawn_blocking(move || shared.close(|output| output.sink.discard())));
         }
     }
 }
@@ -159,6 +157,16 @@ impl<S: Sink> Shared<S> {
         self.health.check()?;
         let done = output.drain(&self.queue).and_then(|()| act(&mut output));
         done.inspect_err(|error| self.health.remember(error))
+    }
+}
+
+impl<S> Shared<S> {
+    fn close<T>(&self, act: impl FnOnce(&mut Output<S>) -> T) -> T {
+        self.queue.lock().take();
+        let mut output = self.output.lock();
+        // A job that comes later shall not begin anew.
+        self.health.remember(&Error::new(ErrorKind::Other, "the writer was given up"));
+        act(&mut output)
     }
 }
 
@@ -177,7 +185,7 @@ impl<S: Sink> Output<S> {
     /// Makes durable all that was written.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         let (file, path) = self.sink.file()?;
-        self.health.sync(file, path)
+        self.health.sync(file, path, self.written)
     }
 }
 
@@ -193,10 +201,20 @@ impl Health {
         self.failure.lock().get_or_insert_with(|| (error.kind(), error.to_string()));
     }
 
-    fn sync(&self, file: &File, path: &Path) -> Result<(), Error> {
-        let _turn = self.syncing.lock();
+    fn is_synced(&self, written: u64) -> bool {
+        self.synced.lock().is_some_and(|synced| synced >= written)
+    }
+
+    /// Makes the first `written` bytes of `file` durable, unless they are. A sync of nothing would still make the disk
+    /// empty its cache.
+    fn sync(&self, file: &File, path: &Path, written: u64) -> Result<(), Error> {
+        let mut synced = self.synced.lock();
         self.check()?;
-        sync_file(file, path).inspect_err(|error| self.remember(error))
+        if synced.is_none_or(|synced| synced < written) {
+            sync_file(file, path).inspect_err(|error| self.remember(error))?;
+            *synced = Some(written);
+        }
+        Ok(())
     }
 }
 

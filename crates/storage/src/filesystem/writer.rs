@@ -63,7 +63,7 @@ impl NewObject {
             self.unsynced = 0;
             let spreading = self.spreading.clone();
             // Started already; nobody needs to wait for it.
-            drop(self.output.sync(move || {
+            drop(self.output.sync(move |_| {
                 spreading.store(false, Ordering::Release);
                 Ok(())
             }));
@@ -82,7 +82,7 @@ impl Writer for NewObject {
 
     fn sync(&mut self) -> BoxFuture<'static, Result<(), Error>> {
         self.unsynced = 0;
-        self.output.sync(|| Ok(()))
+        self.output.sync(|_| Ok(()))
     }
 
     async fn finish(self: Box<Self>) -> Result<ObjectStat, Error> {

@@ -73,8 +73,10 @@ async fn a_staged_object_is_durable_with_its_name_at_each_sync() {
     assert_eq!(events(&engine), [""; 0]);
     writer.sync().await.unwrap();
     assert_eq!(events(&engine), ["sync u/1/0", "sync u/1", "sync u", "sync"]);
+    // Nothing new, nothing to do.
     writer.sync().await.unwrap();
-    assert_eq!(events(&engine), ["sync u/1/0"]);
+    assert_eq!(events(&engine), [""; 0]);
+    writer.write(vec![Bytes::from_static(b"5678")]).await.unwrap();
     writer.finish().await.unwrap();
     assert_eq!(events(&engine), ["sync u/1/0"]);
     let writer = engine.append(&key("u/1/0"), 4).await.unwrap();
@@ -85,12 +87,25 @@ async fn a_staged_object_is_durable_with_its_name_at_each_sync() {
 #[tokio::test]
 async fn composed_objects_are_durable() {
     let (_scratch, engine) = store();
-    engine.append(&key("u"), 0).await.unwrap().finish().await.unwrap();
-    drop(events(&engine));
-    engine.compose(&[Part { key: key("u"), length: 0, sealed: true }], &key("linked")).await.unwrap();
-    assert_eq!(events(&engine), ["sync u", "publish linked", "sync"]);
-    engine.compose(&[Part { key: key("u"), length: 0, sealed: false }], &key("copied")).await.unwrap();
-    assert_eq!(events(&engine), ["sync tmp/?", "publish copied", "sync"]);
+    let append = async |length, bytes: &'static str| {
+        let mut writer = engine.append(&key("u"), length).await.unwrap();
+        writer.write(vec![Bytes::from_static(bytes.as_bytes())]).await.unwrap();
+        writer
+    };
+    let compose = async |length, sealed, to| {
+        drop(events(&engine));
+        engine.compose(&[Part { key: key("u"), length, sealed }], &key(to)).await.unwrap();
+        events(&engine)
+    };
+    append(0, "1234").await.finish().await.unwrap();
+    assert_eq!(compose(4, true, "synced").await, ["publish synced", "sync"]);
+    assert_eq!(compose(4, false, "copied").await, ["sync tmp/?", "publish copied", "sync"]);
+    assert_eq!(compose(3, true, "cut").await, ["sync u", "publish cut", "sync"]);
+    engine.delete(&key("u")).await.unwrap();
+    append(0, "1234").await.finish().await.unwrap();
+    // Whoever opens it again may have written as many bytes, but others.
+    drop(append(4, "").await);
+    assert_eq!(compose(4, true, "unsynced").await, ["sync u", "publish unsynced", "sync"]);
 }
 
 #[tokio::test]
