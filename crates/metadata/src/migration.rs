@@ -1,8 +1,8 @@
 //! Versioned migrations: each happens once, in order, however many processes start at the same moment.
 //!
-//! A migration is an ordinary batch: its DDL, its row in `schema_version`, and a guard that the version is still
-//! the one it starts from. So it travels the path of every other commit (through Raft too), and of two processes
-//! one commits it and the other sees a conflict and goes on. Deliberately absent: migrations downward. The way
+//! A migration is an ordinary batch: its row in `schema_version`, whose key admits each version once, and its DDL. So
+//! it travels the path of every other commit (through Raft too), and of two processes one commits it and the other
+//! sees a conflict and goes on. Deliberately absent: migrations downward. The way
 //! back is the backup taken before.
 
 use std::time::Duration;
@@ -63,8 +63,6 @@ pub enum MigrateError {
 const WITHIN: Duration = Duration::from_secs(60);
 
 const CURRENT: &str = "SELECT coalesce(max(version), 0) FROM schema_version";
-const STILL_AT: &str =
-    "INSERT INTO guard(ok) SELECT 0 WHERE (SELECT coalesce(max(version), 0) FROM schema_version) <> $1";
 const RECORD: &str = "INSERT INTO schema_version(version, name, applied_at) VALUES ($1, $2, $3)";
 
 /// The migrations that a schema at version `current` still needs, in order. 0 is the empty schema.
@@ -92,7 +90,7 @@ pub async fn migrate(sql: &dyn Sql, migrations: &[Migration], at: Millis) -> Res
         let Some(next) = pending(migrations, current)?.first() else {
             return Ok(());
         };
-        match commit_once(sql, batch(next, current, at), WITHIN).await {
+        match commit_once(sql, batch(next, at), WITHIN).await {
             Ok(_) => tracing::info!(version = next.version, name = next.name, "metadata schema migrated"),
             Err(source) => {
                 // Another process may have been first; if the version did not move, the refusal is the migration's own.
@@ -111,12 +109,11 @@ async fn version(sql: &dyn Sql, freshness: Freshness) -> Result<u32, QueryError>
     u32::try_from(version).map_err(|_| QueryError::Failed(format!("schema version {version} is out of range")))
 }
 
-fn batch(migration: &Migration, current: u32, at: Millis) -> Batch {
+fn batch(migration: &Migration, at: Millis) -> Batch {
     let mut batch = Batch::new(uuid::Uuid::now_v7(), at);
-    batch.push(Statement::new(STILL_AT, vec![i64::from(current).into()]));
+    // First, so that the second of two processes is refused here whatever the statements would do when repeated.
+    batch.push(Statement::new(RECORD, vec![i64::from(migration.version).into(), migration.name.into(), at.into()]));
     batch.extend(migration.sqlite.iter().map(|ddl| Statement::new(ddl, vec![])));
-    let record = vec![i64::from(migration.version).into(), migration.name.into(), at.into()];
-    batch.push(Statement::new(RECORD, record));
     batch
 }
 

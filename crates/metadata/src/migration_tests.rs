@@ -9,6 +9,8 @@ const ONE: Migration =
     Migration { version: 1, name: "first", sqlite: &["CREATE TABLE a(k BIGINT NOT NULL PRIMARY KEY)"] };
 const TWO: Migration =
     Migration { version: 2, name: "second", sqlite: &["INSERT INTO a(k) VALUES (1)", "CREATE TABLE b(k BIGINT)"] };
+/// Nothing in it would refuse a second time.
+const THREE: Migration = Migration { version: 3, name: "third", sqlite: &["INSERT INTO b(k) VALUES (1)"] };
 const BROKEN: Migration = Migration { version: 2, name: "broken", sqlite: &["CREATE TABLE b(k BIGINT)", "NOT SQL"] };
 
 async fn versions(sql: &dyn Sql) -> Vec<(i64, String, i64)> {
@@ -86,10 +88,12 @@ async fn many_processes_at_once_apply_each_once() {
     let memory = Arc::new(Memory::open().unwrap());
     let starts = (0..8).map(|_| {
         let memory = memory.clone();
-        tokio::spawn(async move { migrate(&*memory, &[ONE, TWO], 0).await })
+        tokio::spawn(async move { migrate(&*memory, &[ONE, TWO, THREE], 0).await })
     });
     for start in starts.collect::<Vec<_>>() {
         start.await.unwrap().unwrap();
     }
-    assert_eq!(versions(&*memory).await.len(), 2);
+    assert_eq!(versions(&*memory).await.len(), 3);
+    let rows = memory.query(Freshness::Latest, Statement::new("SELECT count(*) FROM b", vec![])).await.unwrap();
+    assert_eq!(rows[0].integer(0).unwrap(), 1);
 }
