@@ -22,6 +22,6 @@ pub use faults::{Fault, Faults, Faulty};
 pub use memory::Memory;
 pub use metered::{Metered, Operation, Outcome, Recorder};
 pub use migration::{MigrateError, Migration, migrate, pending};
-pub use retrying::{RETRIED_FOR, Retrying, commit_once};
+pub use retrying::{RETRIED_FOR, commit_once};
 pub use sql::{Freshness, Sql, Status};
 pub use value::{Row, Rows, Value};

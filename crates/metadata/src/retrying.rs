@@ -7,10 +7,9 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{Batch, CommitError, Committed, Freshness, QueryError, Rows, Sql, Statement, Status};
+use crate::{Batch, CommitError, Committed, Sql};
 
 /// Nothing is retried for longer: operation ids are forgotten after 24 h, and this leaves room for clocks that differ.
 pub const RETRIED_FOR: Duration = Duration::from_secs(60 * 60);
@@ -51,35 +50,6 @@ async fn attempt(sql: &dyn Sql, batch: Batch, deadline: Instant) -> Result<Commi
     timeout_at(deadline, sql.commit(batch))
         .await
         .unwrap_or_else(|_| Err(CommitError::Unknown("no answer within the time allowed".into())))
-}
-
-/// An engine whose every commit goes through [`commit_once`].
-#[derive(Debug)]
-pub struct Retrying<S> {
-    inner: S,
-    within: Duration,
-}
-
-impl<S: Sql> Retrying<S> {
-    /// Retries unknown outcomes of `inner` for `within`.
-    pub fn new(inner: S, within: Duration) -> Self {
-        Self { inner, within }
-    }
-}
-
-#[async_trait]
-impl<S: Sql> Sql for Retrying<S> {
-    async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
-        self.inner.query_many(freshness, statements).await
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
-        commit_once(&self.inner, batch, self.within).await
-    }
-
-    fn status(&self) -> Status {
-        self.inner.status()
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Fault, Memory};
+use crate::{Fault, Freshness, Memory, QueryError, Rows, Statement, Status};
 
 const ADD: &str = "INSERT INTO schema_version(version, name, applied_at) VALUES ($1, 'x', 0)";
 const ABORT: &str = "INSERT INTO guard(ok) SELECT 0";
@@ -146,13 +147,4 @@ async fn gives_up_at_the_deadline_on_the_monotonic_clock() {
     let silent = Script::new([unknown()]);
     assert!(matches!(commit_once(&silent, add(1), 100 * RETRIED_FOR).await, Err(CommitError::Unknown(_))));
     assert_eq!(started.elapsed(), RETRIED_FOR, "nothing is retried after an hour");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_decorator_does_the_same() {
-    let memory = Memory::open().unwrap();
-    memory.fail_next_commit(Fault::UnknownButDone);
-    let retrying = Retrying::new(memory, MINUTE);
-    assert!(retrying.commit(add(1)).await.unwrap().replayed);
-    assert_eq!(count(&retrying).await, 1);
 }

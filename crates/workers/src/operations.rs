@@ -38,7 +38,7 @@ impl Worker for PurgeOperations {
     async fn step(&self) -> Result<Progress, StepError> {
         let before = self.registry.clock().now() - base::OPERATION_KEPT;
         // Asked first: an installation at rest must not write to its log every few minutes.
-        let old = self.registry.sql().query(Freshness::Local, base::old_operations(before, STEP)).await?.len();
+        let old = self.registry.sql().query(Freshness::Latest, base::old_operations(before, STEP)).await?.len();
         if old == 0 {
             return Ok(Progress::IDLE);
         }

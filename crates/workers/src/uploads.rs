@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 use crate::{Progress, StepError, Worker, commit, millis};
 
+/// How often expired sessions are looked for, unless configured.
+const PERIOD: Duration = Duration::from_secs(10 * 60);
 /// Rows forgotten in one step.
 const ROWS: i64 = 100;
 /// Staged objects looked at together.
@@ -30,13 +32,19 @@ const OBJECTS: usize = 100;
 pub struct PurgeUploads {
     registry: Arc<Registry>,
     expiry: Duration,
+    period: Duration,
 }
 
 impl PurgeUploads {
     /// Purges sessions of `registry` that received nothing for `expiry`. A session's token without a row is good for
     /// [`SESSION_LIFE`], so no session goes before twice that.
     pub fn new(registry: Arc<Registry>, expiry: Duration) -> Self {
-        Self { registry, expiry: expiry.max(2 * SESSION_LIFE) }
+        Self { registry, expiry: expiry.max(2 * SESSION_LIFE), period: PERIOD }
+    }
+
+    /// Looks for them every `period` in place of every ten minutes.
+    pub fn with_period(self, period: Duration) -> Self {
+        Self { period, ..self }
     }
 
     /// Forgets rows, at most [`ROWS`]; how many.
@@ -98,7 +106,7 @@ impl Worker for PurgeUploads {
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(10 * 60)
+        self.period
     }
 
     async fn step(&self) -> Result<Progress, StepError> {

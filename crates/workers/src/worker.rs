@@ -11,7 +11,8 @@ use roadstead_storage::Error as StorageError;
 ///
 /// A step takes no input: it finds in metadata and storage what is to be done, does one unit of it, and leaves
 /// everything such that doing it again, here or on another instance at the same moment, does no harm. It may be
-/// dropped at any `await` and must then leave no more behind than a crash would.
+/// dropped at any `await` and must then leave no more behind than a crash would. What it acts upon it asks with
+/// [`Freshness::Latest`](roadstead_metadata::Freshness): an instance that lags would find the same work again and again.
 #[async_trait]
 pub trait Worker: Debug + Send + Sync + 'static {
     /// Its name in the admin API, the UI, metrics and logs: lowercase words joined by `_`.

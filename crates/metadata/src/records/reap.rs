@@ -43,7 +43,7 @@ pub fn later(location: Uuid, object_key: &str, not_before: Millis) -> Statement 
 /// Objects of a location due at `now`, oldest first, at most `limit`.
 pub async fn due(sql: &dyn Sql, location: Uuid, now: Millis, limit: i64) -> Result<Vec<Reap>, QueryError> {
     let rows =
-        sql.query(Freshness::Local, Statement::new(DUE, vec![location.into(), now.into(), limit.into()])).await?;
+        sql.query(Freshness::Latest, Statement::new(DUE, vec![location.into(), now.into(), limit.into()])).await?;
     rows.iter()
         .map(|row| {
             Ok(Reap { location: row.id(0)?, object_key: row.text(1)?.to_owned(), attempts: row.integer(2)? as u32 })

@@ -155,13 +155,13 @@ pub async fn get(sql: &dyn Sql, id: Uuid) -> Result<Option<UploadRecord>, QueryE
 
 /// Open sessions that have not changed since `before`, longest first, at most `limit`.
 pub async fn abandoned(sql: &dyn Sql, before: Millis, limit: i64) -> Result<Vec<UploadRecord>, QueryError> {
-    let rows = sql.query(Freshness::Local, Statement::new(ABANDONED, vec![before.into(), limit.into()])).await?;
+    let rows = sql.query(Freshness::Latest, Statement::new(ABANDONED, vec![before.into(), limit.into()])).await?;
     rows.iter().map(record).collect()
 }
 
 /// Sessions finished or cancelled before `before`, oldest first, at most `limit`.
 pub async fn closed(sql: &dyn Sql, before: Millis, limit: i64) -> Result<Vec<UploadRecord>, QueryError> {
-    let rows = sql.query(Freshness::Local, Statement::new(CLOSED, vec![before.into(), limit.into()])).await?;
+    let rows = sql.query(Freshness::Latest, Statement::new(CLOSED, vec![before.into(), limit.into()])).await?;
     rows.iter().map(record).collect()
 }
 

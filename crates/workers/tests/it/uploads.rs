@@ -165,3 +165,9 @@ async fn many_rows_go_in_bounded_steps() {
     run(&worker).await;
     assert_eq!((rig.count(ROWS).await, rig.objects("eu").await), (0, vec![]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_period_is_the_operators() {
+    let rig = Rig::new().await;
+    assert_eq!(worker(&rig).with_period(7 * MINUTE).period(), 7 * MINUTE);
+}
