@@ -5,11 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// How long to leave the system alone when it has no file or memory for another connection.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often to log that.
+const AGAIN: Duration = Duration::from_secs(60);
+/// How many connections may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// A connection that may be served, and the right to do so.
 #[derive(Debug)]
@@ -24,13 +30,14 @@ pub(crate) struct Accepted {
 pub(crate) struct Listener {
     socket: TcpListener,
     room: Arc<Semaphore>,
-    exhausted: bool,
+    /// When the system last had no room, as far as that was logged.
+    exhausted: Option<Instant>,
 }
 
 impl Listener {
-    pub(crate) async fn bind(addr: SocketAddr, max_connections: usize) -> io::Result<Self> {
+    pub(crate) fn bind(addr: SocketAddr, max_connections: usize) -> io::Result<Self> {
         let room = Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Ok(Self { socket: TcpListener::bind(addr).await?, room, exhausted: false })
+        Ok(Self { socket: listen(addr)?, room, exhausted: None })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -48,7 +55,6 @@ impl Listener {
             };
             match self.socket.accept().await {
                 Ok((stream, remote)) => {
-                    self.exhausted = false;
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%remote, %error, "cannot set TCP_NODELAY");
                     }
@@ -59,7 +65,8 @@ impl Listener {
                     tracing::debug!(%error, "a connection was lost before it was accepted");
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut self.exhausted, true) {
+                    if self.exhausted.is_none_or(|at| at.elapsed() > AGAIN) {
+                        self.exhausted = Some(Instant::now());
                         tracing::error!(
                             %error,
                             "cannot accept connections; new clients wait until others close. Raise the limit of open \
@@ -72,6 +79,14 @@ impl Listener {
             }
         }
     }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A server that is started again must not wait for the connections of the one before it to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 fn concerns_one_connection(error: &io::Error) -> bool {

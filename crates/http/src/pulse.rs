@@ -4,6 +4,9 @@
 //! kept-alive client that may rest for two minutes and one that dribbles its head for as long. Hence our own watch:
 //! idle, reading a head, busy; and beside it a write that makes no progress.
 //!
+//! A connection that is idle for a second rests: its protocol's buffers are given up until its client says something
+//! again, so that ten thousand clients who only keep a connection open cost little.
+//!
 //! On HTTP/2 the bytes that arrive while nothing is in flight are mostly pings and settings, so there only the idle
 //! time counts. A client that stops taking one HTTP/2 stream while others flow is not noticed: its window bounds
 //! what it can hold.
@@ -23,6 +26,18 @@ pub(crate) struct Patience {
     pub(crate) head: Duration,
     pub(crate) idle: Duration,
     pub(crate) write: Duration,
+}
+
+/// How long a connection is idle before it rests.
+const REST: Duration = Duration::from_secs(1);
+
+/// What has become due on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// To rest, if it can.
+    Rest,
+    /// To be given up.
+    End(Expired),
 }
 
 /// Why a connection was given up.
@@ -137,31 +152,35 @@ impl Pulse {
         };
     }
 
-    fn deadline(&self) -> Option<(Instant, Expired)> {
+    fn next(&self, may_rest: bool) -> Option<(Instant, Due)> {
         let state = self.state.lock();
+        // What is left of an unread body must not be taken for a new request.
+        let may_rest = may_rest && !state.unread && state.write_blocked.is_none();
         let phase = match state.phase {
-            Phase::Idle(since) => Some((since + self.patience.idle, Expired::Idle)),
-            Phase::Head(since) => Some((since + self.patience.head, Expired::SlowHead)),
+            Phase::Idle(since) if may_rest => Some((since + REST, Due::Rest)),
+            Phase::Idle(since) => Some((since + self.patience.idle, Due::End(Expired::Idle))),
+            Phase::Head(since) => Some((since + self.patience.head, Due::End(Expired::SlowHead))),
             Phase::Busy(_) => None,
         };
-        let write = state.write_blocked.map(|since| (since + self.patience.write, Expired::SlowReader));
+        let write = state.write_blocked.map(|since| (since + self.patience.write, Due::End(Expired::SlowReader)));
         [phase, write].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Answers when the connection has outlived its patience. To be polled after the connection in the same task,
-    /// which is how a phase that began during that poll is noticed; `sleep` is moved only when it would be too late,
-    /// so a busy connection does not touch the timer for each request.
-    pub(crate) async fn expired(&self, mut sleep: Pin<&mut Sleep>) -> Expired {
+    /// Answers when something is due. To be polled after the connection in the same task, which is how a phase that
+    /// began during that poll is noticed; `sleep` is moved only when it would be too late, so a busy connection does
+    /// not touch the timer for each request.
+    pub(crate) async fn due(&self, mut sleep: Pin<&mut Sleep>, may_rest: bool) -> Due {
         poll_fn(|cx| {
             loop {
                 let now = Instant::now();
                 // Nothing to wait for now: look again later, since a request of HTTP/2 ends in another task.
-                let (deadline, cause) = self.deadline().unwrap_or((now + self.patience.idle, Expired::Idle));
-                if deadline <= now {
-                    return Poll::Ready(cause);
+                let later = (now + self.patience.idle, Due::End(Expired::Idle));
+                let (at, due) = self.next(may_rest).unwrap_or(later);
+                if at <= now {
+                    return Poll::Ready(due);
                 }
-                if deadline < sleep.deadline() || sleep.is_elapsed() {
-                    sleep.as_mut().reset(deadline);
+                if at < sleep.deadline() || sleep.is_elapsed() {
+                    sleep.as_mut().reset(at);
                 }
                 if sleep.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
@@ -196,10 +215,37 @@ mod tests {
 
     /// Seconds until the connection is given up, and why.
     async fn outlives(pulse: &Pulse) -> Option<(u64, Expired)> {
+        match due(pulse, false).await? {
+            (seconds, Due::End(cause)) => Some((seconds, cause)),
+            (_, Due::Rest) => panic!("it may not rest"),
+        }
+    }
+
+    async fn due(pulse: &Pulse, may_rest: bool) -> Option<(u64, Due)> {
         let begun = Instant::now();
         let sleep = pin!(sleep_until(begun + PATIENCE.idle));
-        let cause = timeout(Duration::from_secs(3600), pulse.expired(sleep)).await.ok()?;
-        Some((begun.elapsed().as_secs(), cause))
+        let due = timeout(Duration::from_secs(3600), pulse.due(sleep, may_rest)).await.ok()?;
+        Some((begun.elapsed().as_secs(), due))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_rests_when_idle_but_not_in_the_middle_of_anything() {
+        let pulse = Pulse::new(PATIENCE);
+        assert_eq!(due(&pulse, true).await, Some((1, Due::Rest)));
+        pulse.received();
+        assert_eq!(due(&pulse, true).await, Some((15, Due::End(Expired::SlowHead))), "a head has begun");
+        drop(pulse.begin());
+        pulse.wrote(true);
+        assert_eq!(
+            due(&pulse, true).await,
+            Some((60, Due::End(Expired::SlowReader))),
+            "an answer is still to be taken"
+        );
+        drop(pulse.begin());
+        pulse.wrote(false);
+        assert_eq!(due(&pulse, true).await, Some((1, Due::Rest)));
+        pulse.left_unread();
+        assert_eq!(due(&pulse, true).await, Some((119, Due::End(Expired::Idle))), "a body is still coming");
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::listener::{Accepted, Listener};
 use crate::metrics::HttpMetrics;
-use crate::pulse::{Expired, Patience, Pulse};
+use crate::pulse::{Due, Patience, Pulse};
 use crate::settings::Settings;
 use crate::stream::Watched;
 
@@ -76,7 +76,7 @@ impl Server {
     /// Takes the address. Errors are the system's: address in use, not permitted, not one of this machine.
     pub async fn bind(self) -> io::Result<Bound> {
         let Self { settings, app } = self;
-        let listener = Listener::bind(settings.addr, settings.max_connections).await?;
+        let listener = Listener::bind(settings.addr, settings.max_connections)?;
         let local_addr = listener.local_addr()?;
         Ok(Bound { settings, app, listener, local_addr })
     }
@@ -225,6 +225,15 @@ impl Protocols {
     }
 }
 
+/// Why a connection is not driven any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// It ended.
+    Ended,
+    /// Nothing is in flight and nothing was for a while.
+    Rests,
+}
+
 /// What one connection needs.
 struct Served {
     remote: SocketAddr,
@@ -238,23 +247,47 @@ impl Served {
     /// Serves a connection to its end.
     async fn serve(self, stream: TcpStream) {
         let mut stream = Watched::new(stream, Arc::clone(&self.pulse));
-        let timer = pin!(self.timer());
-        let http2 = tokio::select! {
-            biased;
-            http2 = stream.speaks_http2() => http2,
-            () = self.drain.cancelled() => return,
-            expired = self.pulse.expired(timer) => return self.give_up(expired),
-        };
         let service = service_fn(|request| self.app.clone().serve(request, self.remote, Arc::clone(&self.pulse)));
-        match http2 {
-            Ok(true) => self.drive(self.protocols.http2.serve_connection(TokioIo::new(stream), service)).await,
-            Ok(false) => self.drive(self.protocols.http1.serve_connection(TokioIo::new(stream), service)).await,
-            Err(error) => tracing::debug!(remote = %self.remote, %error, "connection ended"),
+        while let Some(http2) = self.wait(&mut stream).await {
+            if http2 {
+                let connection = self.protocols.http2.serve_connection(TokioIo::new(stream), &service);
+                self.drive(pin!(connection), false).await;
+                return;
+            }
+            let mut connection = self.protocols.http1.serve_connection(TokioIo::new(stream), &service);
+            if let Over::Ended = self.drive(Pin::new(&mut connection), true).await {
+                return;
+            }
+            let parts = connection.into_parts();
+            stream = parts.io.into_inner();
+            if !parts.read_buf.is_empty() {
+                // The beginning of a head that came along with the request before it.
+                self.pulse.received();
+                stream.put_back(&parts.read_buf);
+            }
         }
     }
 
-    async fn drive<C: GracefulConnection<Error = hyper::Error>>(&self, connection: C) {
-        let mut connection = pin!(connection);
+    /// Waits for the client to speak: `None` when the connection is over instead, else whether it speaks HTTP/2.
+    async fn wait(&self, stream: &mut Watched<TcpStream>) -> Option<bool> {
+        let timer = pin!(self.timer());
+        tokio::select! {
+            biased;
+            spoken = stream.speaks_http2() => spoken.map_err(|error| self.lost(&error)).ok(),
+            () = self.drain.cancelled() => None,
+            due = self.pulse.due(timer, false) => {
+                self.give_up(due);
+                None
+            }
+        }
+    }
+
+    /// Serves requests until the connection ends or, if it may, rests.
+    async fn drive<C: GracefulConnection<Error = hyper::Error>>(
+        &self,
+        mut connection: Pin<&mut C>,
+        may_rest: bool,
+    ) -> Over {
         let mut timer = pin!(self.timer());
         let mut draining = false;
         loop {
@@ -262,16 +295,20 @@ impl Served {
                 biased;
                 ended = connection.as_mut() => {
                     // Not an error of ours: malformed requests, resets. hyper has answered what can be answered.
-                    if let Err(error) = ended {
-                        tracing::debug!(remote = %self.remote, %error, "connection ended");
-                    }
-                    return;
+                    let _ = ended.map_err(|error| self.lost(&error));
+                    return Over::Ended;
                 }
                 () = self.drain.cancelled(), if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                expired = self.pulse.expired(timer.as_mut()) => return self.give_up(expired),
+                due = self.pulse.due(timer.as_mut(), may_rest && !draining) => {
+                    if due == Due::Rest {
+                        return Over::Rests;
+                    }
+                    self.give_up(due);
+                    return Over::Ended;
+                }
             }
         }
     }
@@ -280,7 +317,12 @@ impl Served {
         sleep(self.pulse.patience().idle)
     }
 
-    fn give_up(&self, expired: Expired) {
+    fn lost(&self, error: &(dyn std::error::Error + 'static)) {
+        tracing::debug!(remote = %self.remote, error, "connection ended");
+    }
+
+    fn give_up(&self, due: Due) {
+        let Due::End(expired) = due else { return };
         tracing::debug!(remote = %self.remote, reason = expired.as_str(), "connection given up");
         self.app.metrics().http().gave_up(expired.as_str());
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -22,16 +23,15 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(crate) struct Watched<S> {
     stream: S,
     pulse: Arc<Pulse>,
-    /// What was read to learn the protocol and is still to be read as part of it.
-    ahead: [u8; PREFACE.len()],
-    ahead_of: std::ops::Range<usize>,
+    /// What was read already and is still to be read by whoever speaks the protocol.
+    ahead: Bytes,
     /// How much longer to discard what the client sends.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
     pub(crate) fn new(stream: S, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, ahead: [0; PREFACE.len()], ahead_of: 0..0, linger: None }
+        Self { stream, pulse, ahead: Bytes::new(), linger: None }
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -41,10 +41,10 @@ impl<S> Watched<S> {
 }
 
 impl<S: AsyncRead + Unpin> Watched<S> {
-    /// Reads as far as it takes to tell whether the client speaks HTTP/2, and no further than its preface. Called
-    /// once, before anything else is read; what was read will be read again. A client that leaves speaks HTTP/1.
+    /// Waits for the client to say something, and reads as far as it takes to tell whether that is HTTP/2, no further
+    /// than its preface. What was read will be read again. A client that leaves speaks HTTP/1.
     pub(crate) async fn speaks_http2(&mut self) -> io::Result<bool> {
-        let mut buffer = *PREFACE;
+        let mut buffer = [0; PREFACE.len()];
         let mut filled = 0;
         let http2 = loop {
             let read = self.read(&mut buffer[filled..]).await?;
@@ -56,22 +56,24 @@ impl<S: AsyncRead + Unpin> Watched<S> {
                 break true;
             }
         };
-        self.ahead = buffer;
-        self.ahead_of = 0..filled;
+        self.put_back(&buffer[..filled]);
         if http2 {
             self.pulse.speaks_http2();
         }
         Ok(http2)
     }
+
+    /// Gives back what was read too early; it is the next to be read.
+    pub(crate) fn put_back(&mut self, read: &[u8]) {
+        self.ahead = [read, &self.ahead].concat().into();
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.ahead_of.is_empty() {
-            let some = buf.remaining().min(self.ahead_of.len());
-            let from = self.ahead_of.start;
-            buf.put_slice(&self.ahead[from..from + some]);
-            self.ahead_of.start += some;
+        if !self.ahead.is_empty() {
+            let some = buf.remaining().min(self.ahead.len());
+            buf.put_slice(&self.ahead.split_to(some));
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

@@ -132,3 +132,38 @@ async fn connections_beyond_the_bound_wait_and_are_served_when_one_ends() {
     drop(first);
     assert_eq!(second.answer().await.text(), "hello");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_rested_goes_on_where_it_was() {
+    let server = server().await;
+    let mut client = server.connect().await;
+    // The beginning of the second request comes with the first; the rest of it after the connection has rested.
+    client.send(&format!("{GET}GET /hel")).await;
+    assert_eq!(client.answer().await.text(), "hello");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    client.send("lo HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(client.answer().await.text(), "hello");
+    // Byte by byte.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for byte in GET.chars() {
+        client.send(&byte.to_string()).await;
+    }
+    assert_eq!(client.answer().await.text(), "hello");
+    // A head that began while the connection rested must end as soon as any other.
+    client.send(&format!("{GET}G")).await;
+    assert_eq!(client.answer().await.text(), "hello");
+    let begun = Instant::now();
+    assert!(client.is_closed().await);
+    assert!((15..=16).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_body_nobody_read_is_never_taken_for_a_request() {
+    let server = server().await;
+    let mut client = server.connect().await;
+    client.send("POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 404);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    client.try_send(GET.as_bytes()).await;
+    assert!(client.try_answer().await.is_none(), "a request was read out of a body");
+}

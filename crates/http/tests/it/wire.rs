@@ -44,7 +44,10 @@ impl Running {
     }
 
     pub(crate) async fn connect(&self) -> Client {
-        Client { stream: TcpStream::connect(self.addr).await.unwrap(), read: Vec::new() }
+        let stream = TcpStream::connect(self.addr).await.unwrap();
+        // Tests stop the clock; what is sent must not wait in the system for real time to pass.
+        stream.set_nodelay(true).unwrap();
+        Client { stream, read: Vec::new() }
     }
 
     /// One request on a connection of its own.
