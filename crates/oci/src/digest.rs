@@ -49,6 +49,10 @@ impl Algorithm {
         }
     }
 
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.as_str() == name)
+    }
+
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|a| a.code() == code)
     }
@@ -64,7 +68,7 @@ impl FromStr for Algorithm {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        match Self::ALL.into_iter().find(|a| a.as_str() == text) {
+        match Self::from_name(text) {
             Some(algorithm) => Ok(algorithm),
             None if is_algorithm(text) => Err(DigestError::Unsupported { algorithm: excerpt(text) }),
             None => Err(DigestError::malformed(text, "the algorithm is not lower-case letters and digits")),
@@ -189,14 +193,14 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let malformed = |reason| DigestError::malformed(text, reason);
-        let (algorithm, encoded) = text.split_once(':').ok_or_else(|| malformed("there is no colon"))?;
-        if !is_algorithm(algorithm) {
-            return Err(malformed("the algorithm is not lower-case letters and digits"));
-        }
-        if !is_encoded(encoded) {
-            return Err(malformed("what follows the colon is not a hash"));
-        }
-        let algorithm: Algorithm = algorithm.parse()?;
+        let (name, encoded) = text.split_once(':').ok_or_else(|| malformed("there is no colon"))?;
+        let Some(algorithm) = Algorithm::from_name(name) else {
+            return Err(if is_algorithm(name) && is_encoded(encoded) {
+                DigestError::Unsupported { algorithm: excerpt(name) }
+            } else {
+                malformed("it is not an algorithm, a colon, and a hash")
+            });
+        };
         if encoded.len() != 2 * algorithm.hash_len() {
             return Err(malformed("the hash has not the length of its algorithm"));
         }

@@ -62,9 +62,9 @@ pub enum Kind {
         /// The layers, lowest first; the same one may occur more than once.
         layers: Vec<Descriptor>,
     },
-    /// Other manifests.
+    /// Other manifests; see [`Manifest::children`] and [`Manifest::blobs`] for what its entries are.
     Index {
-        /// The manifests, in order.
+        /// The entries, in order.
         manifests: Vec<Descriptor>,
     },
     /// Blobs without a configuration.
@@ -140,23 +140,26 @@ impl Manifest {
     }
 
     /// The blobs that must be in the repository before this manifest is accepted, in order, repetitions included. A
-    /// layer that may not be distributed and says where else to fetch it need not be there.
+    /// layer that may not be distributed and says where else to fetch it need not be there. An index may list blobs
+    /// beside manifests: build caches do.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
-        let (config, blobs) = match &self.kind {
-            Kind::Image { config, layers } => (Some(config), layers.as_slice()),
-            Kind::Artifact { blobs } => (None, blobs.as_slice()),
-            Kind::Index { .. } => (None, [].as_slice()),
+        let (config, list, mixed) = match &self.kind {
+            Kind::Image { config, layers } => (Some(config), layers, false),
+            Kind::Artifact { blobs } => (None, blobs, false),
+            Kind::Index { manifests } => (None, manifests, true),
         };
-        let elsewhere = |d: &&Descriptor| media_type::is_nondistributable(&d.media_type) && !d.urls.is_empty();
-        config.into_iter().chain(blobs.iter().filter(move |d| !elsewhere(d)))
+        let elsewhere = |d: &Descriptor| media_type::is_nondistributable(&d.media_type) && !d.urls.is_empty();
+        let wanted = move |d: &&Descriptor| !elsewhere(d) && (!mixed || media_type::is_blob(&d.media_type));
+        config.into_iter().chain(list.iter().filter(wanted))
     }
 
-    /// The manifests that an index lists, in order, repetitions included.
+    /// The manifests that an index lists, in order, repetitions included: every entry that is not certainly a blob.
     pub fn children(&self) -> impl Iterator<Item = &Descriptor> {
-        match &self.kind {
-            Kind::Index { manifests } => manifests.iter(),
-            Kind::Image { .. } | Kind::Artifact { .. } => [].iter(),
-        }
+        let manifests = match &self.kind {
+            Kind::Index { manifests } => manifests.as_slice(),
+            Kind::Image { .. } | Kind::Artifact { .. } => &[],
+        };
+        manifests.iter().filter(|d| !media_type::is_blob(&d.media_type))
     }
 }
 

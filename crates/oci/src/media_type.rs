@@ -36,6 +36,8 @@ pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json"
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// Docker layer that is fetched from its `urls`, not from the registry.
 pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+/// What a build cache of BuildKit says of its layers; lists them in an index.
+pub const BUILDKIT_CACHE_CONFIG: &str = "application/vnd.buildkit.cacheconfig.v0";
 
 /// Whether this is the manifest of one image: OCI, or Docker schema 2.
 pub fn is_image(media_type: &str) -> bool {
@@ -45,6 +47,13 @@ pub fn is_image(media_type: &str) -> bool {
 /// Whether this is a list of manifests: OCI index, or Docker manifest list.
 pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_LIST)
+}
+
+/// Whether this is certainly pushed as a blob, even where a manifest is expected: a layer or a configuration.
+pub fn is_blob(media_type: &str) -> bool {
+    let layer = media_type.starts_with("application/vnd.oci.image.layer.");
+    let known = [OCI_CONFIG, OCI_EMPTY, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_FOREIGN_LAYER, BUILDKIT_CACHE_CONFIG];
+    layer || known.contains(&media_type)
 }
 
 /// Whether this is Docker schema 1, which is refused.

@@ -85,6 +85,22 @@ fn an_index_and_a_docker_list_give_children() {
     }
 }
 
+/// BuildKit pushes a cache as an index of blobs, and every registry that takes it for manifests breaks the cache.
+#[test]
+fn an_index_may_list_blobs() {
+    let entries = json!([
+        blob(mt::OCI_LAYER_ZSTD, "layer"),
+        blob(mt::OCI_MANIFEST, "image"),
+        blob(mt::BUILDKIT_CACHE_CONFIG, "cache"),
+        blob("application/vnd.example.manifest+json", "other"),
+        with(blob(mt::OCI_NONDISTRIBUTABLE, "far"), json!({"urls": ["https://example.com/far"]})),
+        blob(mt::DOCKER_LAYER, "docker"),
+    ]);
+    let manifest = parse(None, &with(index(), json!({"manifests": entries})));
+    assert_eq!(digests(manifest.children()), ["image", "other"].map(digest));
+    assert_eq!(digests(manifest.blobs()), ["layer", "cache", "docker"].map(digest));
+}
+
 #[test]
 fn the_old_artifact_manifest_gives_blobs() {
     let document = json!({
