@@ -68,14 +68,14 @@ impl Failure {
     /// 416 for a blob of `size` bytes.
     pub(crate) fn unsatisfiable(size: u64) -> Self {
         let message = format!("the range lies outside the {size} bytes of the blob");
-        let row = Row::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid, message);
+        let row = Row::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::Unsupported, message);
         row.header(CONTENT_RANGE, format!("bytes */{size}")).into()
     }
 
     /// 412: `If-Match` names other content.
     pub(crate) fn precondition(digest: &Digest) -> Self {
         let message = format!("If-Match names other content; this has the ETag \"{digest}\"");
-        Row::new(StatusCode::PRECONDITION_FAILED, ErrorCode::Unknown, message).into()
+        Row::new(StatusCode::PRECONDITION_FAILED, ErrorCode::Unsupported, message).into()
     }
 
     /// An upload is finished without saying what it was.
@@ -104,11 +104,7 @@ impl From<QueryError> for Failure {
 
 impl From<PageError> for Failure {
     fn from(error: PageError) -> Self {
-        let code = match error {
-            PageError::Query(_) => ErrorCode::Unsupported,
-            PageError::Number(_) => ErrorCode::PaginationNumberInvalid,
-        };
-        Self::bad(code, error.to_string())
+        Self::bad(ErrorCode::Unsupported, error.to_string())
     }
 }
 
@@ -209,7 +205,7 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
             .detail(json!({"expected": expected, "actual": actual})),
         Error::UploadUnknown => Row::new(StatusCode::NOT_FOUND, Code::BlobUploadUnknown, message),
         Error::RangeInvalid { session, received } => {
-            let row = Row::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid, message);
+            let row = Row::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid, message);
             let row = row.header(RANGE, received_range(received)).header(UPLOAD_UUID, session.clone());
             match place.name {
                 Some(name) => row.header(LOCATION, format!("{}/v2/{name}/blobs/uploads/{session}", place.base)),

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// An error code of the protocol. The HTTP status that goes with it depends on the request (crate `http`).
+///
+/// The spec closes the list for 4xx answers (code-1 to code-14), so Docker's RANGE_INVALID, TAG_INVALID and
+/// PAGINATION_NUMBER_INVALID are not spoken here; the message says what they would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "&'static str")]
 pub enum ErrorCode {
@@ -37,19 +40,15 @@ pub enum ErrorCode {
     Unsupported,
     /// code-14: too many requests, or too much at once.
     TooManyRequests,
-    /// Docker's: a chunk that does not follow the bytes the registry has.
-    RangeInvalid,
-    /// Docker's: `n` of a list is not a number.
-    PaginationNumberInvalid,
-    /// Docker's: the registry cannot answer now; ask again.
+    /// Docker's, for 5xx only: the registry cannot answer now; ask again.
     Unavailable,
-    /// Docker's: an error without a better name.
+    /// Docker's, for 5xx only: the registry failed. Also what an unknown code of another registry is read as.
     Unknown,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 16] = [
         ErrorCode::BlobUnknown,
         ErrorCode::BlobUploadInvalid,
         ErrorCode::BlobUploadUnknown,
@@ -64,8 +63,6 @@ impl ErrorCode {
         ErrorCode::Denied,
         ErrorCode::Unsupported,
         ErrorCode::TooManyRequests,
-        ErrorCode::RangeInvalid,
-        ErrorCode::PaginationNumberInvalid,
         ErrorCode::Unavailable,
         ErrorCode::Unknown,
     ];
@@ -87,8 +84,6 @@ impl ErrorCode {
             ErrorCode::Denied => "DENIED",
             ErrorCode::Unsupported => "UNSUPPORTED",
             ErrorCode::TooManyRequests => "TOOMANYREQUESTS",
-            ErrorCode::RangeInvalid => "RANGE_INVALID",
-            ErrorCode::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
             ErrorCode::Unavailable => "UNAVAILABLE",
             ErrorCode::Unknown => "UNKNOWN",
         }

@@ -92,7 +92,7 @@ async fn requests_that_cannot_be_meant_are_refused_by_name() {
     let (status, _, headers) = rendered(RouteError::Method { allow: "GET, HEAD" }).await;
     assert_eq!((status, &headers["allow"]), (405, &HeaderValue::from_static("GET, HEAD")));
     let (status, body, _) = rendered(PageError::Number("\"x\"".into())).await;
-    assert_eq!((status, body["errors"][0]["code"].as_str()), (400, Some("PAGINATION_NUMBER_INVALID")));
+    assert_eq!((status, body["errors"][0]["code"].as_str()), (400, Some("UNSUPPORTED")));
     let (status, _, headers) = rendered(Failure::unsatisfiable(10)).await;
     assert_eq!((status, &headers["content-range"]), (416, &HeaderValue::from_static("bytes */10")));
     assert_eq!(rendered(Failure::precondition(&digest("a"))).await.0, 412);

@@ -83,7 +83,7 @@ async fn a_chunk_out_of_order_is_told_where_the_upload_stands() {
     ] {
         let answer = api.call(method, &path, &[("Content-Range", range)], b"0123").await;
         assert_eq!((answer.status, answer.header("range")), (416, Some("0-3")), "{method} {range}");
-        assert_eq!((code(&answer).as_str(), location(&answer).as_str()), ("RANGE_INVALID", at.as_str()));
+        assert_eq!((code(&answer).as_str(), location(&answer).as_str()), ("BLOB_UPLOAD_INVALID", at.as_str()));
     }
     let answer = api.call("PATCH", &at, &[("Content-Range", "nonsense")], b"x").await;
     assert_eq!((answer.status, code(&answer).as_str()), (400, "BLOB_UPLOAD_INVALID"));

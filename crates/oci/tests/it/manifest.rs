@@ -250,9 +250,15 @@ fn the_most_descriptors_are_accepted() {
 #[test]
 fn the_deepest_nesting_is_accepted() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    let text = |levels| image().to_string().replacen('{', &format!("{{\"x\":{},\"y\":\"[[{{\\\"\",", deep(levels)), 1);
+    let text = |levels| image().to_string().replacen('{', &format!("{{\"x\":{},", deep(levels)), 1);
     assert!(Manifest::parse(None, text(63).as_bytes()).is_ok());
     assert!(Manifest::parse(None, text(64).as_bytes()).is_err());
+}
+
+#[test]
+fn brackets_in_strings_do_not_nest() {
+    let brackets = format!("\"{}\\", "[{".repeat(100));
+    assert_eq!(parse(None, &with(image(), json!({"x": [brackets, "\\", brackets]}))).blobs().count(), 3);
 }
 
 /// Descriptors with any of the optional fields.

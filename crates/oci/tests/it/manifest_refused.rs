@@ -46,7 +46,10 @@ fn a_wrong_field_of_a_descriptor_is_named_by_its_path() {
     assert_eq!(layer(json!({"digest": "sha384:00"})).field(), "layers[2].digest");
     assert_eq!(layer(json!({"mediaType": ""})).to_string(), "layers[2].mediaType: is missing");
     assert_eq!(layer(json!({"mediaType": "tar"})).field(), "layers[2].mediaType");
-    assert_eq!(layer(json!({"mediaType": "a/b\n"})).field(), "layers[2].mediaType");
+    for parameters in ["\n", ";\n", ";\u{e9}", &format!(";{}", "x".repeat(252))] {
+        let media_type = format!("a/b{parameters}");
+        assert_eq!(layer(json!({ "mediaType": media_type })).field(), "layers[2].mediaType", "{media_type:?}");
+    }
     assert_eq!(layer(json!({"size": null})).to_string(), "layers[2].size: is missing");
     assert_eq!(layer(json!({"urls": "x"})).to_string(), "layers[2].urls: is \"\\\"x\\\"\", not a list of strings");
     assert_eq!(layer(json!({"urls": [1]})).field(), "layers[2].urls");
