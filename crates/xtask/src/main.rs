@@ -48,23 +48,32 @@ enum Verb {
     },
     /// Push and pull with real clients.
     Clients(clients::Options),
+    /// Apply each patch of mutants/, or those named, and expect its test to go red.
+    Mutants {
+        /// Names of patches, without `.patch`.
+        names: Vec<String>,
+    },
     /// Run one stage: fmt, clippy, doc, floors, tidy, deny, test, release, ...
     #[command(external_subcommand)]
     Stage(Vec<String>),
 }
 
 fn main() -> ExitCode {
-    let mut options = clients::Options::default();
+    let (mut clients, mut mutants) = (clients::Options::default(), Vec::new());
     let names = match Arguments::parse().verb {
         Verb::Ci { stages } if stages.is_empty() => STAGES.iter().map(|s| s.name.to_owned()).collect(),
         Verb::Ci { stages } => stages,
         Verb::Clients(told) => {
-            options = told;
+            clients = told;
             vec!["clients".to_owned()]
+        }
+        Verb::Mutants { names } => {
+            mutants = names;
+            vec!["mutants".to_owned()]
         }
         Verb::Stage(words) => words,
     };
-    match Context::discover().and_then(|context| ci::run(&Context { clients: options, ..context }, &names)) {
+    match Context::discover().and_then(|context| ci::run(&Context { clients, mutants, ..context }, &names)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {

@@ -18,8 +18,10 @@ use crate::process::{capture, last_lines, output};
 use crate::stage::{Context, Failure, Outcome};
 use crate::tidy::tracked;
 
-/// A test command that needs longer hangs, which is no proof either.
-const SECONDS: &str = "300";
+/// Seconds to build in: a cold build of what a crate stands on, on a busy machine.
+const BUILD: &str = "1200";
+/// Seconds to test in. A test command that needs longer hangs, which is no proof either.
+const TEST: &str = "300";
 
 /// What became of a patch.
 enum Fate {
@@ -29,7 +31,8 @@ enum Fate {
 }
 
 pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
-    let patches = read_all(&context.root.join("mutants"))?;
+    let mut patches = read_all(&context.root.join("mutants"))?;
+    patches.retain(|patch| context.mutants.is_empty() || context.mutants.contains(&patch.name));
     let tree = context.target.join("mutants");
     mirror(&context.root, &tree)?;
     let mut alive = 0;
@@ -53,8 +56,13 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
 fn read_all(folder: &Path) -> Result<Vec<Patch>, Failure> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "patch"));
-    files.sort();
-    files.iter().map(|file| Patch::read(file)).collect()
+    let mut patches = files.iter().map(|file| Patch::read(file)).collect::<Result<Vec<_>, _>>()?;
+    if patches.is_empty() {
+        return Err(Failure::new(format!("{} holds no patch", folder.display())));
+    }
+    // Those of one crate one after the other: each change of a crate builds again what depends on it.
+    patches.sort_by(|a, b| (&a.changes, &a.name).cmp(&(&b.changes, &b.name)));
+    Ok(patches)
 }
 
 /// Makes the copy equal to the tree. A file is written only when it differs, so that cargo builds only what changed.
@@ -97,12 +105,12 @@ fn apply(tree: &Path, patch: &Path, flags: &[&str]) -> Result<(), Failure> {
 }
 
 fn fate(context: &Context, tree: &Path, patch: &Patch) -> Result<Fate, Failure> {
-    let built = output(cargo_test(context, tree, patch).arg("--no-run"))?;
+    let built = output(cargo_test(context, tree, patch, BUILD).arg("--no-run"))?;
     if !built.status.success() {
         let said = String::from_utf8_lossy(&built.stderr);
         return Ok(Fate::Broken(format!("does not build: {}", last_lines(&said, 6))));
     }
-    let ran = output(&mut cargo_test(context, tree, patch))?;
+    let ran = output(&mut cargo_test(context, tree, patch, TEST))?;
     let said = String::from_utf8_lossy(&ran.stdout);
     Ok(match (ran.status.success(), said.contains("test result: FAILED")) {
         (true, _) => Fate::Survived,
@@ -111,11 +119,11 @@ fn fate(context: &Context, tree: &Path, patch: &Patch) -> Result<Fate, Failure> 
     })
 }
 
-fn cargo_test(context: &Context, tree: &Path, patch: &Patch) -> Command {
+fn cargo_test(context: &Context, tree: &Path, patch: &Patch, seconds: &str) -> Command {
     let mut command = Command::new("timeout");
     command.current_dir(tree).env("CARGO_TARGET_DIR", &context.target).args([
         "--kill-after=10",
-        SECONDS,
+        seconds,
         "cargo",
         "test",
     ]);

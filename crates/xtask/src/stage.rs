@@ -74,6 +74,8 @@ pub(crate) struct Context {
     pub(crate) strict: bool,
     /// What the stage `clients` was told.
     pub(crate) clients: clients::Options,
+    /// The patches that the stage `mutants` was told to apply; none means all.
+    pub(crate) mutants: Vec<String>,
 }
 
 impl Context {
@@ -87,6 +89,7 @@ impl Context {
             strict: std::env::var("CI").is_ok_and(|v| v == "true"),
             metadata,
             clients: clients::Options::default(),
+            mutants: Vec::new(),
         })
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Patch {
     pub(super) invariant: String,
     /// The command that must fail, as written: `cargo test -p CRATE ...`.
     pub(super) test: String,
+    /// The first file it changes.
+    pub(super) changes: String,
 }
 
 impl Patch {
@@ -33,11 +35,9 @@ impl Patch {
         if !test.starts_with("cargo test -p ") {
             return Err(format!("the test must read \"cargo test -p CRATE ...\", found {test:?}"));
         }
-        if !text.lines().any(|line| line.starts_with("--- a/")) {
-            return Err("no diff below the header".to_owned());
-        }
+        let changes = text.lines().find_map(|line| line.strip_prefix("--- a/")).ok_or("no diff below the header")?;
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Self { name, file: file.to_owned(), invariant, test })
+        Ok(Self { name, file: file.to_owned(), invariant, test, changes: changes.to_owned() })
     }
 
     /// What follows `cargo test` in the test command.
@@ -62,6 +62,7 @@ mod tests {
         let patch = patch.unwrap_or_else(|why| panic!("{why}"));
         assert_eq!(patch.name, "publish-early");
         assert_eq!(patch.invariant, "2, published only whole");
+        assert_eq!(patch.changes, "x.rs");
         assert_eq!(patch.arguments().collect::<Vec<_>>(), ["-p", "roadstead-storage", "--test", "it"]);
     }
 
