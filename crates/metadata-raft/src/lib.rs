@@ -3,7 +3,7 @@
 //!
 //! What an acknowledged commit survives: a killed process and a lost power supply, because the log is synced before
 //! the commit happens (`LogSync::Immediate`). What a damaged disk does to it: the start notices and refuses, because
-//! the [high-water mark](high_water) knows how many commits were acknowledged. Nothing acknowledged is ever silently
+//! the high-water mark (module `high_water`) knows how many commits were acknowledged. Nothing acknowledged is ever silently
 //! missing.
 //!
 //! Everything under the directory, with its owner:
@@ -15,8 +15,8 @@
 //! | `peers.json` | the loopback addresses of the cluster's members | once |
 //! | `secrets.json` | hiqlite's two shared secrets, mode 0600 | once |
 //! | `high-water` | how many commits were acknowledged | with each group of commits |
-//! | `clean-stop.json` | the [database's checksum](clean_stop) after a clean stop | at each stop |
-//! | `snapshots/` | [copies](snapshots) of hiqlite's snapshots | after each snapshot |
+//! | `clean-stop.json` | the database's checksum after a clean stop | at each stop |
+//! | `snapshots/` | copies of hiqlite's snapshots | after each snapshot |
 //! | `reserve` | disk space to finish with when the disk is full | while there is space |
 //! | `raft/` | hiqlite's own: log, SQLite, snapshots | always |
 //!

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A log file of entries 5, 6 and 7.
@@ -100,4 +102,32 @@ fn an_entry_that_never_reached_the_disk_is_taken_out_of_the_header() {
         assert_eq!(repaired[LAST_ID..START], remaining.unwrap_or(5).to_be_bytes());
         assert_eq!(repaired[START..HEADER] == [0; 8], remaining.is_none());
     }
+}
+
+proptest! {
+    /// Whatever is on the disk: no panic, and what is set back is sound.
+    #[test]
+    fn any_bytes_are_looked_at(edits in prop::collection::vec((0usize..4096, any::<u8>()), 0..20), length in 0usize..4096) {
+        let mut bytes = log();
+        for (at, byte) in edits {
+            bytes[at] = byte;
+        }
+        bytes.truncate(length);
+        if let Finding::Torn(header) = look(&bytes) {
+            bytes[LAST_ID..HEADER].copy_from_slice(&header);
+            prop_assert_eq!(look(&bytes), Finding::Fits);
+        }
+    }
+}
+
+#[test]
+fn a_header_that_contradicts_its_entries_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("0000000000000001.wal");
+    let mut bytes = log();
+    bytes[31] -= 1;
+    fs::write(&file, &bytes).unwrap();
+    let refused = check(directory.path()).unwrap_err().to_string();
+    assert!(refused.contains(file.to_str().unwrap()), "{refused}");
+    assert_eq!(fs::read(&file).unwrap(), bytes);
 }

@@ -167,3 +167,7 @@ fn config(
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

@@ -108,3 +108,7 @@ impl Listen {
 fn bind(host: Ipv4Addr, port: u16) -> std::io::Result<TcpListener> {
     TcpListener::bind((host, port))
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

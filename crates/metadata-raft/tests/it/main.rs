@@ -5,6 +5,7 @@ mod child;
 mod commits;
 mod crash;
 mod damage;
+mod disk_full;
 mod opening;
 mod suite;
 mod support;
