@@ -148,7 +148,8 @@ pub trait Extend: Send + Sync {
     /// `length` 0 the object is made when absent. A shorter object is `Corrupt`.
     ///
     /// Unlike with [`Engine::writer`], the object is readable while it grows. Only one writer may be open on a
-    /// key at a time, which the caller guarantees (a session belongs to one instance, and to one task in it).
+    /// key at a time, which the caller guarantees (a session belongs to one instance, and to one task in it). Of a
+    /// writer that was dropped on this engine instance, nothing is written after this has answered.
     async fn append(&self, key: &ObjectKey, length: u64) -> Result<Box<dyn Writer>, Error>;
 }
 

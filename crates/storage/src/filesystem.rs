@@ -23,6 +23,7 @@ mod listing;
 mod probe;
 mod publish;
 mod reading;
+mod staged;
 mod temporary;
 #[cfg(test)]
 mod tests;
@@ -41,9 +42,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Sweep, Swept, Writer};
-use append::SyncedParts;
 use directories::Directories;
 use failure::failed;
+use staged::StagedObjects;
 
 /// An engine whose objects are files under one root directory. Clones share its state.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ pub struct Filesystem {
 struct Store {
     root: PathBuf,
     directories: Directories,
-    staged: SyncedParts,
+    staged: StagedObjects,
     probing: AtomicBool,
 }
 
@@ -71,7 +72,7 @@ impl Filesystem {
             store: Arc::new(Store {
                 root,
                 directories,
-                staged: SyncedParts::default(),
+                staged: StagedObjects::default(),
                 probing: AtomicBool::new(false),
             }),
         })
@@ -132,7 +133,7 @@ impl Store {
 
     fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
         let path = self.path(key)?;
-        self.staged.remove(&path);
+        self.staged.take_over(&path);
         match fs::remove_file(&path) {
             Ok(()) => {}
             // No such object: already gone, or the key is a directory of other keys, or lies below an object.

@@ -79,6 +79,7 @@ macro_rules! __clauses {
             extending::an_object_is_readable_while_it_grows
             extending::only_what_is_there_can_be_extended
             extending::abort_restores_the_former_bytes
+            extending::a_dropped_writer_does_not_write_into_its_successor
             extending::a_composed_object_does_not_change_with_its_part
             listing::keys_come_in_ascii_order
             listing::pages_join_without_gap_or_repetition

@@ -1,6 +1,5 @@
 //! Staged objects that grow in place, under their key.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
 
 use super::Store;
 use super::directories::Mark;
@@ -55,50 +53,22 @@ impl Name {
             self.store.directories.settle(&self.path)?;
             self.durable.store(true, Ordering::Release);
         }
-        self.store.staged.insert(&self.path, self.mark, length);
+        self.store.staged.synced(&self.path, self.mark, length);
         Ok(())
-    }
-}
-
-/// Staged objects whose bytes this process made durable, so that composing need not do it again.
-#[derive(Default)]
-pub(super) struct SyncedParts {
-    parts: Mutex<HashMap<PathBuf, (Mark, u64)>>,
-}
-
-impl SyncedParts {
-    /// When so many are remembered, all are forgotten.
-    const REMEMBERED: usize = 4096;
-
-    fn insert(&self, path: &Path, mark: Mark, length: u64) {
-        let mut parts = self.parts.lock();
-        if parts.len() >= Self::REMEMBERED {
-            parts.clear();
-        }
-        parts.insert(path.to_owned(), (mark, length));
-    }
-
-    /// To be called before the object at `path` changes or goes.
-    pub(super) fn remove(&self, path: &Path) {
-        self.parts.lock().remove(path);
-    }
-
-    /// Whether the file at `path` is the one remembered and is durable in all of its `length` bytes.
-    pub(super) fn contains(&self, path: &Path, mark: Mark, length: u64) -> bool {
-        mark.is_unique() && self.parts.lock().get(path) == Some(&(mark, length))
     }
 }
 
 impl Growing {
     pub(super) fn open(store: Arc<Store>, key: &ObjectKey, length: u64) -> Result<Self, Error> {
         let path = store.path(key)?;
+        store.staged.take_over(&path);
         let created = length == 0 && store.create_staged(&path)?;
-        store.staged.remove(&path);
         let mut file = store.open_staged(key, &path, length)?;
         file.set_len(length).map_err(failed("truncate", &path))?;
         file.seek(SeekFrom::Start(length)).map_err(failed("seek in", &path))?;
         let mark = Mark::of(&file.metadata().map_err(failed("examine", &path))?);
         let output = WriteBehind::new(Staged { file, path: path.clone() });
+        store.staged.opened(&path, output.revocable());
         let name = Arc::new(Name { store, path, mark, durable: AtomicBool::new(false) });
         Ok(Self { output, name, length, created })
     }
@@ -168,7 +138,6 @@ impl Writer for Growing {
     async fn abort(self: Box<Self>) -> Result<(), Error> {
         let Self { output, name, length, created } = *self;
         let restore = move |output: &mut Output<Staged>| {
-            name.store.staged.remove(&name.path);
             let path = &output.sink.path;
             if !created {
                 return output.sink.file.set_len(length).map_err(failed("truncate", path));

@@ -43,7 +43,7 @@ impl Store {
     fn cut_part(&self, part: &Part, path: &Path) -> Result<(), Error> {
         let file = self.open_part(part, path)?;
         let metadata = file.metadata().map_err(failed("examine", path))?;
-        if self.staged.contains(path, Mark::of(&metadata), part.length) && metadata.len() == part.length {
+        if self.staged.is_synced(path, Mark::of(&metadata), part.length) && metadata.len() == part.length {
             return Ok(());
         }
         if metadata.len() > part.length {

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use super::blocking;
 use super::durable::sync_file;
 use super::failure::failed;
+use super::staged::Revoke;
 use crate::{Error, ErrorKind};
 
 /// How many bytes gather before they are worth a job. Objects below it are written and published in one.
@@ -74,6 +75,12 @@ impl<S: Sink> WriteBehind<S> {
         Self { shared: Arc::new(Shared { queue: Mutex::default(), output, health }), running: None, ended: false }
     }
 
+    /// The hold that a successor has on what this one still does.
+    pub(super) fn revocable(&self) -> Weak<dyn Revoke> {
+        let shared: Weak<Shared<S>> = Arc::downgrade(&self.shared);
+        shared
+    }
+
     /// Takes chunks, and waits only when a job is already writing and enough has gathered for the next.
     pub(super) async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), Error> {
         if self.shared.queue.lock().push(chunks) < GATHER {
@@ -104,10 +111,7 @@ impl<S: Sink> WriteBehind<S> {
                 Ok((output.written, Some((duplicate, path.to_owned()))))
             })?;
             // On a duplicate, outside the lock: writing goes on meanwhile.
-            if let Some((file, path)) = file {
-                shared.health.sync(&file, &path, written)?;
-            }
-            after(written).inspect_err(|error| shared.health.remember(error))
+            shared.health.sync(file.as_ref().map(|(file, path)| (file, path.as_path())), written, || after(written))
         }))
     }
 
@@ -170,6 +174,14 @@ impl<S> Shared<S> {
     }
 }
 
+impl<S: Sink> Revoke for Shared<S> {
+    fn revoke(&self) {
+        self.close(|_| ());
+        // A sync on the side has its own way to the file.
+        drop(self.health.synced.lock());
+    }
+}
+
 impl<S: Sink> Output<S> {
     fn drain(&mut self, queue: &Mutex<Queue>) -> Result<(), Error> {
         loop {
@@ -185,7 +197,7 @@ impl<S: Sink> Output<S> {
     /// Makes durable all that was written.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         let (file, path) = self.sink.file()?;
-        self.health.sync(file, path, self.written)
+        self.health.sync(Some((file, path)), self.written, || Ok(()))
     }
 }
 
@@ -202,19 +214,30 @@ impl Health {
     }
 
     fn is_synced(&self, written: u64) -> bool {
-        self.synced.lock().is_some_and(|synced| synced >= written)
+        // Does not wait for a sync that is running: whoever asks holds up the writing.
+        self.synced.try_lock().is_some_and(|synced| synced.is_some_and(|synced| synced >= written))
     }
 
-    /// Makes the first `written` bytes of `file` durable, unless they are. A sync of nothing would still make the disk
-    /// empty its cache.
-    fn sync(&self, file: &File, path: &Path, written: u64) -> Result<(), Error> {
+    /// Makes the first `written` bytes of `file` durable, unless they are: a sync of nothing would still make the disk
+    /// empty its cache. Then does `after`.
+    fn sync(
+        &self,
+        file: Option<(&File, &Path)>,
+        written: u64,
+        after: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut synced = self.synced.lock();
         self.check()?;
-        if synced.is_none_or(|synced| synced < written) {
-            sync_file(file, path).inspect_err(|error| self.remember(error))?;
-            *synced = Some(written);
-        }
-        Ok(())
+        let sync = || {
+            if let Some((file, path)) = file
+                && synced.is_none_or(|synced| synced < written)
+            {
+                sync_file(file, path)?;
+                *synced = Some(written);
+            }
+            after()
+        };
+        sync().inspect_err(|error| self.remember(error))
     }
 }
 

@@ -83,6 +83,25 @@ pub(super) async fn abort_restores_the_former_bytes(subject: &dyn Subject) {
     assert_eq!(read(engine.as_ref(), "u/old/0").await.unwrap(), content(2, 500)[..400]);
 }
 
+pub(super) async fn a_dropped_writer_does_not_write_into_its_successor(subject: &dyn Subject) {
+    let engine = subject.open().await;
+    // In many small pieces, so that writing them takes many steps to come between.
+    let late = vec![content(1, 40); 40_000];
+    for round in 0..40 {
+        let Some(mut dropped) = append(engine.as_ref(), "u/0", 0).await else { return };
+        dropped.write(late.clone()).await.unwrap();
+        dropped.write(late.clone()).await.unwrap();
+        let sync = dropped.sync();
+        // At any moment of what it is doing.
+        drop(dropped);
+        let bytes = content(round, 100);
+        assert_eq!(append_all(engine.as_ref(), "u/0", 0, bytes.clone()).await, Some(100));
+        // It may have come too late, or just in time.
+        let _ = sync.await;
+        assert_eq!(read(engine.as_ref(), "u/0").await.unwrap(), bytes, "round {round}");
+    }
+}
+
 pub(super) async fn a_composed_object_does_not_change_with_its_part(subject: &dyn Subject) {
     let engine = subject.open().await;
     if append_all(engine.as_ref(), "u/0", 0, content(1, 1_000)).await.is_none() {
