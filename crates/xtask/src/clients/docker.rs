@@ -5,6 +5,8 @@ use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::registry::text;
 use super::sample::Sample;
 use super::{Bench, contains, same};
@@ -112,7 +114,7 @@ impl Engine {
     }
 
     fn stop(mut self) -> Result<(), Failure> {
-        capture(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))?;
+        kill_process(Pid::from_child(&self.child), Signal::TERM).map_err(std::io::Error::from)?;
         self.child.wait()?;
         Ok(())
     }
