@@ -152,7 +152,7 @@ pub(crate) fn add_blob(batch: &mut Batch, repository: Uuid, placement: &Placemen
 /// used twice, so that a late delete cannot hit a new push.
 pub(crate) fn new_object_key(digest: &Digest) -> Result<ObjectKey> {
     let hex = digest.hex();
-    let key = format!("blobs/{}/{}/{hex}/{}", digest.algorithm(), &hex[..2], Uuid::now_v7().simple());
+    let key = format!("blobs/{}/{}/{hex}-{}", digest.algorithm(), &hex[..2], Uuid::now_v7().simple());
     Ok(ObjectKey::new(key)?)
 }
 

@@ -15,10 +15,10 @@ pub fn staging_prefix() -> &'static str {
     "uploads/"
 }
 
-/// The session that a staged object belongs to, by its key.
+/// The session that a staged object belongs to, by its key: `uploads/<session>-<part>`, both ids without hyphens.
 pub fn staged_session(key: &ObjectKey) -> Option<Uuid> {
     let rest = key.as_str().strip_prefix(staging_prefix())?;
-    Uuid::try_parse(rest.split_once('/')?.0).ok()
+    Uuid::try_parse(rest.split_once('-')?.0).ok()
 }
 
 /// The parts of a session while one attempt adds to them.
@@ -71,7 +71,7 @@ impl Stage {
     }
 
     fn new_key(&self) -> Result<ObjectKey> {
-        Ok(ObjectKey::new(format!("{}{}/{}", staging_prefix(), self.session, Uuid::now_v7().simple()))?)
+        Ok(ObjectKey::new(format!("{}{}-{}", staging_prefix(), self.session.simple(), Uuid::now_v7().simple()))?)
     }
 
     /// All parts, the open one with `written` bytes of this attempt.

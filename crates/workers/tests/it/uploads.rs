@@ -106,14 +106,16 @@ async fn strays_go_by_the_age_of_their_session_at_every_location() {
     let young = rig.id_from(EXPIRY - MINUTE);
     let random = uuid::Uuid::from_u128(0x0123_4567_89ab_4def_8123_4567_89ab_cdef);
     let kept = [
-        format!("uploads/{young}/1"),
-        format!("uploads/{random}/1"),
-        "uploads/0/1".to_owned(),
-        "uploads/zz/1".to_owned(),
+        format!("uploads/{}-1", young.simple()),
+        format!("uploads/{}-1", random.simple()),
+        "uploads/0-1".to_owned(),
+        "uploads/zz-1".to_owned(),
         format!("blobs/{old}/1"),
     ];
     for location in ["eu", "us"] {
-        for key in kept.iter().cloned().chain([format!("uploads/{old}/1"), format!("uploads/{old}/2")]) {
+        for key in
+            kept.iter().cloned().chain([format!("uploads/{}-1", old.simple()), format!("uploads/{}-2", old.simple())])
+        {
             rig.put(location, &key).await;
         }
     }
@@ -131,14 +133,14 @@ async fn many_strays_go_in_bounded_steps_past_old_sessions_in_use() {
     // More objects of one old session in use than are looked at together, and strays after them.
     let session = rig.stage().await;
     let staged = rig.objects("eu").await.remove(0);
-    let directory = staged.rsplit_once('/').unwrap().0.to_owned();
+    let session_prefix = staged.rsplit_once('-').unwrap().0.to_owned();
     for number in 0..1100 {
-        rig.put("eu", &format!("{directory}/more-{number}")).await;
+        rig.put("eu", &format!("{session_prefix}-more{number}")).await;
     }
     advance(MINUTE).await;
     let stray = rig.id_from(Duration::ZERO);
     for number in 0..250 {
-        rig.put("eu", &format!("uploads/{stray}/{number}")).await;
+        rig.put("eu", &format!("uploads/{}-{number}", stray.simple())).await;
     }
     advance(EXPIRY - HOUR).await;
     rig.append(&session).await;
@@ -149,7 +151,7 @@ async fn many_strays_go_in_bounded_steps_past_old_sessions_in_use() {
         steps.push(worker.step().await.unwrap().done);
     }
     assert_eq!(steps, [100, 100, 50, 0]);
-    assert!(rig.objects("eu").await.iter().all(|key| key.starts_with(&directory)));
+    assert!(rig.objects("eu").await.iter().all(|key| key.starts_with(&session_prefix)));
 }
 
 #[tokio::test(start_paused = true)]
