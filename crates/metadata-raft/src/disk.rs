@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
@@ -21,54 +22,63 @@ pub(crate) struct Reserve {
     directory: PathBuf,
     file: PathBuf,
     bytes: u64,
-    low: bool,
+    low: AtomicBool,
 }
 
 impl Reserve {
-    /// Bytes to keep for `directory`; 0 keeps none and never turns read-only.
+    /// Bytes to keep for `directory`; 0 keeps none and never stops writing.
     pub(crate) fn new(directory: &Path, bytes: u64) -> Self {
-        Self { directory: directory.to_owned(), file: directory.join("reserve"), bytes, low: false }
+        Self { directory: directory.to_owned(), file: directory.join("reserve"), bytes, low: AtomicBool::new(false) }
     }
 
-    /// Looks at the free space. The text says why writing must stop; `None` when there is enough.
-    pub(crate) fn look(&mut self) -> Option<String> {
+    /// Why writing must stop; `None` when there is space enough. One system call: every commit asks, because blobs
+    /// on the same disk may fill it between two looks of the watchdog. The reserve is given back at the moment when
+    /// space becomes low.
+    pub(crate) fn short(&self) -> Option<String> {
         if self.bytes == 0 {
             return None;
         }
-        let Ok(free) = free(&self.directory) else { return None };
-        let held = self.held();
+        let free = free(&self.directory).ok()?;
+        let was_low = self.low.load(Ordering::Relaxed);
         // One threshold to stop and a higher one to go on, or the two would alternate.
-        let enough = if self.low { self.bytes + self.bytes / 2 } else { self.bytes / 4 };
-        let low = if self.low { free + held < enough } else { free < enough };
-        if low && !self.low {
-            // For what is under way: log entries that are synced must reach the database too.
-            if let Err(e) = fs::remove_file(&self.file)
-                && e.kind() != ErrorKind::NotFound
-            {
-                tracing::warn!(file = %self.file.display(), error = %e, "cannot give back the disk reserve");
-            }
+        let low = match was_low {
+            true => free + self.held() < self.bytes + self.bytes / 2,
+            false => free < self.bytes / 4,
+        };
+        if low && !was_low {
+            self.give_back();
         }
-        self.low = low;
-        if !low && held < self.bytes {
-            self.take();
-        }
+        self.low.store(low, Ordering::Relaxed);
         low.then(|| {
             let directory = self.directory.display();
             format!("the disk of {directory} is nearly full: {} MiB are left. Free some space", free >> 20)
         })
     }
 
-    /// What the reserve occupies now.
-    fn held(&self) -> u64 {
-        fs::metadata(&self.file).map_or(0, |m| m.blocks() * 512)
-    }
-
-    fn take(&self) {
+    /// Takes the reserve unless it is held or space is low.
+    pub(crate) fn take(&self) {
+        if self.bytes == 0 || self.low.load(Ordering::Relaxed) || self.held() >= self.bytes {
+            return;
+        }
         let taken = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.file);
         if let Err(e) = taken.and_then(|file| allocate(&file, self.bytes)) {
             // Some filesystems cannot; the thresholds work without.
             tracing::debug!(file = %self.file.display(), error = %e, "no disk reserve");
         }
+    }
+
+    /// For what is under way: log entries that are synced must reach the database too.
+    fn give_back(&self) {
+        if let Err(e) = fs::remove_file(&self.file)
+            && e.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(file = %self.file.display(), error = %e, "cannot give back the disk reserve");
+        }
+    }
+
+    /// What the reserve occupies now.
+    fn held(&self) -> u64 {
+        fs::metadata(&self.file).map_or(0, |m| m.blocks() * 512)
     }
 }
 

@@ -30,6 +30,7 @@ pub struct RaftSql {
     cluster: Uuid,
     commit_within: Duration,
     health: Arc<Health>,
+    reserve: Arc<Reserve>,
     barrier: Arc<Barrier>,
     raiser: tokio::sync::RwLock<Option<Raiser>>,
     /// What [`RaftSql::shutdown`] takes away.
@@ -59,6 +60,9 @@ impl RaftSql {
         let peers = directory.once("peers.json", || Peers::draw(identity.cluster))?;
         let secrets = directory.secrets()?;
         let mark = find_mark(&directory, &options)?;
+        let reserve = Arc::new(Reserve::new(directory.path(), options.disk_reserve));
+        // On a full disk the start itself may need what was reserved.
+        let _ = reserve.short();
         let snapshots = Snapshots::new(&directory.raft(), directory.path());
         let directory = tokio::task::spawn_blocking({
             let snapshots = snapshots.clone();
@@ -86,7 +90,7 @@ impl RaftSql {
         };
         let health = Arc::new(Health::default());
         let watched = Watched {
-            reserve: Reserve::new(directory.path(), options.disk_reserve),
+            reserve: Arc::clone(&reserve),
             logs: directory.raft().join("logs"),
             snapshots,
             every: options.timings.watch,
@@ -97,6 +101,7 @@ impl RaftSql {
             cluster: identity.cluster,
             commit_within: options.timings.commit,
             health,
+            reserve,
             barrier: Arc::default(),
             raiser: tokio::sync::RwLock::new(Some(raiser)),
             running: Mutex::new(Some(Running { directory, watchdog })),
@@ -122,6 +127,7 @@ impl RaftSql {
         watchdog.abort();
         // Waits for the commits under way, which hold it for reading.
         let raiser = self.raiser.write().await.take();
+        self.health.stopped();
         let stopped = stop(&self.client, &mut directory).await;
         let trusted = stopped && !self.health.has_diverged();
         // Ends the thread of the mark, which reads the database, before that is written out.
@@ -143,7 +149,13 @@ impl RaftSql {
             _ if self.health.has_diverged() => {
                 Err(CommitError::Unavailable("the database is behind its log until the next start".to_owned()))
             }
-            Status::Writable => Ok(()),
+            Status::Writable => match self.reserve.short() {
+                None => Ok(()),
+                Some(why) => {
+                    self.health.set(Status::ReadOnly(why.clone()));
+                    Err(CommitError::Unavailable(why))
+                }
+            },
             Status::ReadOnly(why) | Status::Down(why) => Err(CommitError::Unavailable(why)),
         }
     }
@@ -280,7 +292,7 @@ async fn verify(
 
 /// Puts in order what hiqlite will start from.
 fn prepare(directory: &Directory, snapshots: &Snapshots) -> Result<(), OpenError> {
-    log_header::check(&directory.raft().join("logs"))?;
+    log_header::check(&directory.raft().join("logs"), &directory.path().join("damaged-log"))?;
     if clean_stop::consume(directory)? {
         return Ok(());
     }

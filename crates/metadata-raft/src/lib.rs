@@ -3,8 +3,8 @@
 //!
 //! What an acknowledged commit survives: a killed process and a lost power supply, because the log is synced before
 //! the commit happens (`LogSync::Immediate`). What a damaged disk does to it: the start notices and refuses, because
-//! the high-water mark (module `high_water`) knows how many commits were acknowledged. Nothing acknowledged is ever silently
-//! missing.
+//! the high-water mark (module `high_water`) knows how many commits were acknowledged. Nothing acknowledged is ever
+//! silently missing.
 //!
 //! Everything under the directory, with its owner:
 //!
@@ -17,6 +17,7 @@
 //! | `high-water` | how many commits were acknowledged | with each group of commits |
 //! | `clean-stop.json` | the database's checksum after a clean stop | at each stop |
 //! | `snapshots/` | copies of hiqlite's snapshots | after each snapshot |
+//! | `damaged-log` | a log file as it was before hiqlite cut it off at a damaged entry | at such a start |
 //! | `reserve` | disk space to finish with when the disk is full | while there is space |
 //! | `raft/` | hiqlite's own: log, SQLite, snapshots | always |
 //!

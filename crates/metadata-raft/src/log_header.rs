@@ -1,11 +1,14 @@
 //! The header of the log file that is written to, checked before hiqlite believes it.
 //!
 //! hiqlite appends where the header says that the log ends. With a flipped bit there it would write new entries over
-//! old ones or behind a gap that no replay crosses, and acknowledge them: that is refused here. Damage to entries is
-//! left to hiqlite, which cuts the log off there, and to the [high-water mark](crate::high_water), which knows whether
-//! that loses anything. But for one case: when the power fails while an entry is being synced, the header may reach
-//! the disk and the entry not. hiqlite then finds zeros where the header promises an entry, and never starts again;
-//! so the header is set back to the last entry that is there.
+//! old ones or behind a gap that no replay crosses, and acknowledge them. When the power fails while an entry is being
+//! synced, the header may reach the disk and the entry not; hiqlite then finds zeros where the header promises an
+//! entry, and never starts again. In both cases the entries themselves tell where the log ends, and the header is set
+//! to that.
+//!
+//! Damage to entries is left to hiqlite, which cuts the log off there, and to the
+//! [high-water mark](crate::high_water), which knows whether that loses anything. Cutting off destroys what is behind,
+//! and a start that is then refused must not make matters worse, so such a file is copied aside before.
 //!
 //! A file is a header of 32 bytes (`HQL_WAL`, a version byte, the first and last id as u64, where the first entry
 //! begins and the last ends as u32) and entries (id as u64, checksum, length as u32, data), each followed by one
@@ -21,6 +24,7 @@ use std::path::{Path, PathBuf};
 use crc::{CRC_32_CKSUM, Crc};
 
 use crate::OpenError;
+use crate::directory::{replace, sync_parent};
 
 const MAGIC: &[u8] = b"HQL_WAL\x01";
 const FIRST_ID: usize = 8;
@@ -32,16 +36,30 @@ const HEADER: usize = 32;
 const ENTRY: usize = 8 + 4 + 4;
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_CKSUM);
 
-/// Checks the newest log file in `logs`. A directory without one passes, and so does a file that hiqlite will not
-/// take for one: what was in it is missed by the mark.
-pub(crate) fn check(logs: &Path) -> Result<(), OpenError> {
+/// Checks the newest log file in `logs`, and copies it to `aside` when entries in it are damaged.
+pub(crate) fn check(logs: &Path, aside: &Path) -> Result<(), OpenError> {
     let Some(newest) = newest(logs)? else { return Ok(()) };
     let bytes = fs::read(&newest).map_err(OpenError::io("read", &newest))?;
+    if bytes.iter().all(|byte| *byte == 0) {
+        // hiqlite ended while it made the file. It would skip it, and then fail to make it again.
+        let removed = fs::remove_file(&newest).and_then(|()| sync_parent(&newest));
+        removed.map_err(OpenError::io("remove", &newest))?;
+        return check(logs, aside);
+    }
+    if !bytes.starts_with(MAGIC) {
+        // hiqlite would go on without it.
+        let reason = "it does not begin as a log file does".to_owned();
+        return Err(OpenError::Damaged { file: newest, reason });
+    }
     match look(&bytes) {
         Finding::Fits => Ok(()),
-        Finding::Wrong(reason) => Err(OpenError::Damaged { file: newest, reason }),
-        Finding::Torn(header) => {
-            tracing::warn!(log = %newest.display(), "the last entry of the metadata log never reached the disk");
+        Finding::Damaged { at } => {
+            tracing::warn!(log = %newest.display(), at, copy = %aside.display(),
+                "the metadata log is damaged and will be cut off there; it is kept aside as it was");
+            replace(aside, &bytes)
+        }
+        Finding::Elsewhere(header) => {
+            tracing::warn!(log = %newest.display(), "the metadata log ends elsewhere than its header says");
             let file = fs::File::options().write(true).open(&newest).map_err(OpenError::io("open", &newest))?;
             let written = file.write_all_at(&header, LAST_ID as u64).and_then(|()| file.sync_data());
             written.map_err(OpenError::io("write", &newest))
@@ -65,17 +83,18 @@ fn newest(logs: &Path) -> Result<Option<PathBuf>, OpenError> {
 enum Finding {
     /// They agree, or cannot tell.
     Fits,
-    /// The log ends elsewhere than the header says.
-    Wrong(String),
-    /// Where the header promises another entry there is nothing. The bytes that should stand from [`LAST_ID`] on.
-    Torn([u8; HEADER - LAST_ID]),
+    /// At this byte, before the end, stands what should be an entry and is none.
+    Damaged { at: usize },
+    /// The log ends elsewhere. The bytes that should stand from [`LAST_ID`] on.
+    Elsewhere([u8; HEADER - LAST_ID]),
 }
 
 fn look(bytes: &[u8]) -> Finding {
     walk(bytes).unwrap_or(Finding::Fits)
 }
 
-/// Goes from entry to entry; `None` when there is something that is no entry, which tells nothing.
+/// Goes from entry to entry until one is the last that the header names, or there is none any more. `None` when this
+/// is no log file, or nothing stands in it.
 fn walk(bytes: &[u8]) -> Option<Finding> {
     if !bytes.starts_with(MAGIC) {
         return None;
@@ -83,27 +102,28 @@ fn walk(bytes: &[u8]) -> Option<Finding> {
     let last_id = u64::from_be_bytes(array(bytes, LAST_ID)?);
     let start = usize::try_from(u32::from_be_bytes(array(bytes, START)?)).ok()?;
     let end = usize::try_from(u32::from_be_bytes(array(bytes, END)?)).ok()?;
-    let mut at = start;
-    let mut before = None;
-    // 0 stands for a file without entries.
-    while at != 0 {
-        if bytes.get(at..at + ENTRY)?.iter().all(|byte| *byte == 0) {
-            return Some(Finding::Torn(header(bytes, start, before)?));
-        }
-        let entry = Entry::read(bytes, at)?;
-        if entry.end == end && entry.id == last_id {
-            return Some(Finding::Fits);
-        }
-        if entry.end >= end || entry.id >= last_id {
-            let Entry { id, end: found, .. } = entry;
-            return Some(Finding::Wrong(format!(
-                "its header says that the log ends with entry {last_id} at byte {end}, but entry {id} ends at {found}"
-            )));
-        }
-        at = entry.end + 1;
-        before = Some(entry);
+    if start == 0 {
+        return None;
     }
-    None
+    let mut at = start;
+    let mut before: Option<Entry> = None;
+    loop {
+        match Entry::read(bytes, at) {
+            Found::Entry(entry) if before.as_ref().is_none_or(|before| entry.id == before.id + 1) => {
+                if entry.end == end && entry.id == last_id {
+                    return Some(Finding::Fits);
+                }
+                at = entry.end + 1;
+                before = Some(entry);
+            }
+            // Only the first entry of a new file can be missing without one before it.
+            Found::Nothing if before.is_some() || start == HEADER => break,
+            // Behind the end anything may stand.
+            Found::Entry(_) | Found::Damage if before.is_some() && at > end => break,
+            Found::Entry(_) | Found::Damage | Found::Nothing => return Some(Finding::Damaged { at }),
+        }
+    }
+    Some(Finding::Elsewhere(header(bytes, start, before)?))
 }
 
 /// The end of the header of a file whose last entry is `last`.
@@ -126,15 +146,29 @@ struct Entry {
     end: usize,
 }
 
+/// What stands where an entry may begin.
+enum Found {
+    Entry(Entry),
+    /// Zeros.
+    Nothing,
+    Damage,
+}
+
 impl Entry {
-    /// The entry at `at`, if there is a whole one.
-    fn read(bytes: &[u8], at: usize) -> Option<Self> {
+    fn read(bytes: &[u8], at: usize) -> Found {
+        match bytes.get(at..at + ENTRY) {
+            Some(head) if head.iter().all(|byte| *byte == 0) => Found::Nothing,
+            _ => Self::parse(bytes, at).map_or(Found::Damage, Found::Entry),
+        }
+    }
+
+    fn parse(bytes: &[u8], at: usize) -> Option<Self> {
         let id = u64::from_be_bytes(array(bytes, at)?);
         let sum = array(bytes, at + 8)?;
         let length = usize::try_from(u32::from_be_bytes(array(bytes, at + 12)?)).ok()?;
         let data = bytes.get(at + ENTRY..(at + ENTRY).checked_add(length)?)?;
         // The checksum is the only little-endian number.
-        let whole = id > 0 && length > 0 && CHECKSUM.checksum(data).to_le_bytes() == sum;
+        let whole = length > 0 && CHECKSUM.checksum(data).to_le_bytes() == sum;
         whole.then_some(Entry { id, end: at + ENTRY + length })
     }
 }

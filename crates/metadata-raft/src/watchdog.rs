@@ -75,7 +75,12 @@ impl Health {
         self.fatal.borrow().is_some()
     }
 
-    fn set(&self, status: Status) {
+    /// The owner ended it.
+    pub(crate) fn stopped(&self) {
+        self.status.send_replace(Status::Down("shut down".to_owned()));
+    }
+
+    pub(crate) fn set(&self, status: Status) {
         self.status.send_if_modified(|known| {
             let changed = *known != status;
             if changed {
@@ -93,7 +98,7 @@ impl Health {
 /// What the watchdog looks after, besides the node.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    pub(crate) reserve: Reserve,
+    pub(crate) reserve: Arc<Reserve>,
     /// The directory of hiqlite's log files.
     pub(crate) logs: PathBuf,
     pub(crate) snapshots: Snapshots,
@@ -103,18 +108,17 @@ pub(crate) struct Watched {
 
 /// Looks at the node and the disk, until the task is aborted or the engine stopped for good.
 pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched) {
-    let Watched { mut reserve, logs, snapshots, every } = watched;
+    let Watched { reserve, logs, snapshots, every } = watched;
     let mut copying: Option<JoinHandle<()>> = None;
     while !health.is_fatal() {
         let role = node::role(&client).await;
-        let logs = logs.clone();
+        let (logs, space) = (logs.clone(), Arc::clone(&reserve));
         let looked = tokio::task::spawn_blocking(move || {
             disk::fill_holes(&logs);
-            let low = reserve.look();
-            (reserve, low)
+            space.take();
+            space.short()
         });
-        let Ok((returned, low)) = looked.await else { return };
-        reserve = returned;
+        let Ok(low) = looked.await else { return };
         // A large snapshot takes a while; the looks go on meanwhile.
         if copying.as_ref().is_none_or(JoinHandle::is_finished) {
             let snapshots = snapshots.clone();

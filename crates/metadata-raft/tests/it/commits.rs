@@ -158,4 +158,5 @@ async fn after_shutdown_nothing_is_acknowledged() {
     sql.shutdown().await;
     let refused = commit(&sql, vec![insert(1)]).await;
     assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(sql.status(), Status::Down(_)));
 }

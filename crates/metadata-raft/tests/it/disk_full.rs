@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -57,6 +58,11 @@ fn quick(directory: &Path, disk_reserve: u64) -> Options {
     Options { disk_reserve, timings, ..options(directory) }
 }
 
+/// Whether the file has all its blocks.
+fn is_allocated(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|m| m.len() > 0 && m.blocks() * 512 >= m.len())
+}
+
 async fn until(sql: &RaftSql, wanted: impl Fn(&Status) -> bool) {
     let waited = async {
         while !wanted(&sql.status()) {
@@ -73,7 +79,7 @@ async fn commits_stop_before_the_disk_is_full_and_go_on_when_there_is_space() {
     make_table(&sql).await;
     commit(&sql, vec![insert(1)]).await.unwrap();
     let reserve = disk.path().join("metadata/reserve");
-    until(&sql, |_| reserve.exists()).await;
+    until(&sql, |_| is_allocated(&reserve)).await;
     disk.fill(1 << 20);
     until(&sql, |status| matches!(status, Status::ReadOnly(_))).await;
     let refused = commit(&sql, vec![insert(2)]).await;
@@ -88,6 +94,29 @@ async fn commits_stop_before_the_disk_is_full_and_go_on_when_there_is_space() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_between_two_looks_is_noticed_by_the_commit() {
+    let Some(disk) = SmallDisk::mount("a_disk_that_fills_between_two_looks", 64) else { return };
+    let directory = disk.path().join("metadata");
+    let mut options = quick(&directory, 8 << 20);
+    // The first look takes the reserve, and there is no second one.
+    options.timings.watch = Duration::from_secs(3600);
+    let sql = RaftSql::open(options).await.unwrap();
+    make_table(&sql).await;
+    until(&sql, |_| is_allocated(&directory.join("reserve"))).await;
+    disk.fill(1 << 20);
+    let refused = commit(&sql, vec![insert(1)]).await;
+    assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(sql.status(), Status::ReadOnly(_)));
+    sql.shutdown().await;
+    drop(sql);
+    // A start on a full disk reads, at least.
+    let sql = RaftSql::open(quick(&directory, 8 << 20)).await.unwrap();
+    until(&sql, |status| matches!(status, Status::ReadOnly(_))).await;
+    assert_eq!(ids(&sql).await, [0i64; 0]);
+    sql.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_meets_a_full_disk_is_unknown_and_none_is_acknowledged_after_it() {
     let Some(disk) = SmallDisk::mount("a_commit_that_meets_a_full_disk", 64) else { return };
     let directory = disk.path().join("metadata");
@@ -96,11 +125,7 @@ async fn a_commit_that_meets_a_full_disk_is_unknown_and_none_is_acknowledged_aft
     let mut fatal = sql.fatal();
     // The first look of the watchdog has given the log file its blocks, so only the database runs out of space.
     let log = directory.join("raft/logs/0000000000000001.wal");
-    until(&sql, |_| {
-        use std::os::unix::fs::MetadataExt;
-        fs::metadata(&log).is_ok_and(|m| m.blocks() * 512 >= m.len())
-    })
-    .await;
+    until(&sql, |_| is_allocated(&log)).await;
     disk.fill(64 << 10);
     let mut acknowledged = 0;
     let unknown = loop {

@@ -7,7 +7,7 @@ use std::path::Path;
 use roadstead_metadata::{Sql, Status};
 use roadstead_metadata_raft::{OpenError, Options, RaftSql};
 
-use crate::support::{commit, copy_tree, ids, insert, open, options};
+use crate::support::{commit, copy_tree, ids, insert, make_table, open, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_open_names_the_directory_and_the_process() {
@@ -128,6 +128,22 @@ async fn a_start_that_recovered_less_than_was_acknowledged_is_refused_until_told
     let sql = open(older.path()).await;
     assert_eq!(sql.status(), Status::Writable);
     sql.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_log_is_not_taken_for_a_damaged_one() {
+    let directory = tempfile::tempdir().unwrap();
+    // Enough for several snapshots and purges of the log.
+    let often = Options { entries_per_snapshot: 20, ..options(directory.path()) };
+    for start in 0..4 {
+        let sql = RaftSql::open(often.clone()).await.unwrap();
+        make_table(&sql).await;
+        for id in 0..30 {
+            commit(&sql, vec![insert(100 * start + id)]).await.unwrap();
+        }
+        sql.shutdown().await;
+        assert!(!directory.path().join("damaged-log").exists(), "after start {start}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
