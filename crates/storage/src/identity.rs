@@ -70,6 +70,12 @@ impl Identity {
         verify(&Directory(directory), want).await
     }
 
+    /// The identity that stands on a store, whosever it is; `None` when there is none or it cannot be understood,
+    /// which [`Identity::claim`] then tells apart. For a first start that was cut short after its claim.
+    pub async fn found(engine: &dyn Engine) -> Result<Option<Self>, Error> {
+        Ok(read(&Store(engine)).await?.and_then(|found| serde_json::from_slice(&found).ok()))
+    }
+
     fn to_json(&self) -> Result<Bytes, Error> {
         let json = serde_json::to_vec_pretty(self);
         json.map(Bytes::from).map_err(|e| Error::new(ErrorKind::Other, "cannot write an identity").with_source(e))

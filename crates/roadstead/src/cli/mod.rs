@@ -1,9 +1,11 @@
 //! The command line: one file per verb.
 //!
 //! Exit codes, for every verb: 0 done; 1 failed; 2 the command line or the configuration is wrong, nothing was
-//! started; 3 the metadata on disk is not what it must be, and a person has to decide.
+//! started; 3 the data on disk is refused, and a person has to decide; 4 the metadata engine stopped for good while it
+//! served, and a new start may recover.
 
 mod config;
+mod serve;
 mod version;
 
 use std::io::{self, Write};
@@ -21,7 +23,9 @@ pub enum Exit {
     Failed,
     /// The command line or the configuration is wrong.
     Usage,
-    /// The metadata is refused.
+    /// The data on disk is refused.
+    Refused,
+    /// The metadata engine stopped for good.
     Metadata,
 }
 
@@ -31,7 +35,8 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
-            Exit::Metadata => 3,
+            Exit::Refused => 3,
+            Exit::Metadata => 4,
         })
     }
 }
@@ -41,7 +46,8 @@ Exit codes:
   0  done
   1  failed
   2  the command line or the configuration is wrong; nothing was started
-  3  the metadata on disk is refused; the message says what to do";
+  3  the data on disk is refused; the message says what to do
+  4  the metadata engine stopped for good while it served; start again";
 
 /// An OCI registry that does not go down.
 #[derive(Debug, Parser)]
@@ -53,6 +59,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Serve the registry
+    Serve(serve::Arguments),
     /// Check or describe the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -79,6 +87,7 @@ enum ConfigVerb {
 /// Reads the command line and carries it out.
 pub fn run() -> ExitCode {
     let exit = match Arguments::parse().verb {
+        Verb::Serve(arguments) => serve::run(&arguments),
         Verb::Config(ConfigVerb::Check { file }) => config::check(&file),
         Verb::Config(ConfigVerb::Reference) => print(&crate::config::reference::page()),
         Verb::Version { json } => version::run(json),

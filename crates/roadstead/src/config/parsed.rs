@@ -130,7 +130,7 @@ pub struct Raft {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Uploads {
-    /// How long an upload may stand untouched before it is removed with its bytes.
+    /// How long an upload may stand untouched before it is removed with its bytes; at least `2h`.
     pub expiry: Span,
     /// How often expired uploads are looked for.
     pub purge_interval: Span,
@@ -138,7 +138,7 @@ pub struct Uploads {
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { expiry: Span::seconds(7 * 86_400), purge_interval: Span::seconds(3_600) }
+        Self { expiry: Span::seconds(7 * 86_400), purge_interval: Span::seconds(600) }
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Http {
     /// Without a byte of a body.
     pub body_timeout: Duration,
     /// The largest manifest, bytes.
-    pub max_manifest: usize,
+    pub max_manifest: u64,
 }
 
 /// Unfinished uploads.
@@ -94,12 +94,13 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
         header_timeout: check.span("http.header_timeout", http.header_timeout, 1, 600),
         idle_timeout: check.span("http.idle_timeout", http.idle_timeout, 1, 86_400),
         body_timeout: check.span("http.body_timeout", http.body_timeout, 1, 3_600),
-        max_manifest: usize::try_from(max_manifest).unwrap_or(usize::MAX),
+        max_manifest,
     };
     let (blobs, metadata) = check.directories(&parsed);
+    // Twice the life of a session's token without a row: an upload that can still go on must not be removed.
     let uploads = Uploads {
-        expiry: check.span("uploads.expiry", parsed.uploads.expiry, 60, 365 * 86_400),
-        purge_interval: check.span("uploads.purge_interval", parsed.uploads.purge_interval, 1, 86_400),
+        expiry: check.span("uploads.expiry", parsed.uploads.expiry, 7_200, 365 * 86_400),
+        purge_interval: check.span("uploads.purge_interval", parsed.uploads.purge_interval, 1, 7 * 86_400),
     };
     if let Some(filter) = &parsed.log.filter
         && let Err(error) = tracing_subscriber::EnvFilter::try_new(filter)

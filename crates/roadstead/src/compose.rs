@@ -1,0 +1,153 @@
+//! From settings to a running server: the only file that names concrete engines.
+//!
+//! Order: metadata first, for it knows whose installation this is; then the store, which must be of that
+//! installation; then the registry over both, its workers, and the server in front.
+
+use std::sync::Arc;
+
+use roadstead_http::{App, Component, Health, Metrics, OciApi, Prober};
+use roadstead_metadata::records::location;
+use roadstead_metadata::{Metered as MeteredSql, MigrateError, QueryError, Sql, migrate, schema};
+use roadstead_metadata_raft::{OpenError, Options, RaftSql};
+use roadstead_registry::{Clock, Everyone, Limits, Parts, Registry, StartError, SystemClock};
+use roadstead_storage::{Engine, ErrorKind, Filesystem, Identity, Location, Locations, Metered, Scope};
+use roadstead_workers::{PurgeOperations, PurgeUploads, Reaper, Supervisor, SweepTemporary};
+use uuid::Uuid;
+
+use crate::config::Settings;
+
+/// The name of the only location.
+const LOCATION: &str = "default";
+
+/// The parts of a server that is ready to serve.
+#[derive(Debug)]
+pub(crate) struct Composed {
+    /// The metadata engine itself, for its end.
+    pub(crate) metadata: Arc<RaftSql>,
+    /// Background work, which runs already.
+    pub(crate) workers: Supervisor,
+    /// What is served.
+    pub(crate) app: App,
+    /// Keeps health current while it lives.
+    _prober: Prober,
+}
+
+/// Why a server cannot be composed. Each text names the way out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ComposeError {
+    /// The metadata directory does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The schema cannot be brought to this version.
+    #[error("metadata: {0}")]
+    Migrate(#[from] MigrateError),
+    /// Metadata opened and does not answer.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The store does not open, or is somebody else's.
+    #[error("storage: {0}")]
+    Storage(#[from] roadstead_storage::Error),
+    /// The registry refuses its parts.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl ComposeError {
+    /// Whether the data on disk is refused, so that trying again cannot help.
+    pub(crate) fn refuses_data(&self) -> bool {
+        match self {
+            ComposeError::Open(error) => {
+                matches!(
+                    error,
+                    OpenError::LostCommits { .. } | OpenError::NoHighWater { .. } | OpenError::Damaged { .. }
+                )
+            }
+            ComposeError::Migrate(_) | ComposeError::Start(StartError::Location { .. }) => true,
+            ComposeError::Storage(error) => matches!(error.kind(), ErrorKind::Foreign | ErrorKind::Corrupt),
+            ComposeError::Query(_) | ComposeError::Start(_) => false,
+        }
+    }
+}
+
+/// Opens everything that `settings` name. `accept_lost_commits` opens metadata that lost some.
+pub(crate) async fn compose(settings: &Settings, accept_lost_commits: bool) -> Result<Composed, ComposeError> {
+    let options = Options { accept_lost_commits, ..Options::new(&settings.metadata) };
+    let metadata = Arc::new(RaftSql::open(options).await?);
+    match over(settings, metadata.clone()).await {
+        Ok(composed) => Ok(composed),
+        Err(error) => {
+            metadata.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+async fn over(settings: &Settings, metadata: Arc<RaftSql>) -> Result<Composed, ComposeError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+
+    let sql: Arc<dyn Sql> = Arc::new(MeteredSql::new(metadata.clone(), metrics.metadata_recorder()));
+    migrate(&*sql, schema::MIGRATIONS, clock.now()).await?;
+
+    let blobs = Filesystem::open(&settings.blobs)?;
+    let id = claim(&blobs, &*sql, metadata.cluster()).await?;
+    let engine: Arc<dyn Engine> = Arc::new(Metered::new(blobs, metrics.storage_recorder(LOCATION)));
+    let location = Location { name: LOCATION.into(), id, scope: Scope::Shared, engine: engine.clone() };
+
+    let parts = Parts {
+        sql: sql.clone(),
+        locations: Locations::single(location),
+        clock: clock.clone(),
+        policy: Arc::new(Everyone),
+        limits: Limits { manifest: settings.http.max_manifest, ..Limits::default() },
+    };
+    let registry = Registry::start(parts).await?;
+
+    let workers = Supervisor::new(clock);
+    let uploads = PurgeUploads::new(registry.clone(), settings.uploads.expiry);
+    workers.spawn(Arc::new(uploads.with_period(settings.uploads.purge_interval)));
+    workers.spawn(Arc::new(PurgeOperations::new(registry.clone())));
+    workers.spawn(Arc::new(Reaper::new(registry.clone())));
+    workers.spawn(Arc::new(SweepTemporary::new(registry.clone())));
+
+    // The store of one instance is its own: while it is down this instance cannot pull.
+    let health = Health::new(vec![Component::metadata(sql), Component::storage(LOCATION, engine, true)]);
+    let prober = health.probe_every_second();
+    let api = OciApi::new(registry).with_body_timeout(settings.http.body_timeout);
+    let api = match &settings.http.host {
+        Some(host) => api.with_host(host),
+        None => api,
+    };
+    Ok(Composed { metadata, workers, app: App::new(health, metrics, api.router()), _prober: prober })
+}
+
+/// The listener's part of the settings.
+pub(crate) fn listener(settings: &Settings) -> roadstead_http::Settings {
+    let http = &settings.http;
+    roadstead_http::Settings {
+        max_connections: http.max_connections,
+        header_timeout: http.header_timeout,
+        idle_timeout: http.idle_timeout,
+        body_timeout: http.body_timeout,
+        drain_delay: http.drain_delay,
+        drain_deadline: http.drain_deadline,
+        ..roadstead_http::Settings::new(http.listen)
+    }
+}
+
+/// Makes an empty store ours, or checks that it is, and answers the location's permanent id: the one that metadata
+/// knows; before that the one on the store, where a start that was cut short may have put it; else a new one.
+async fn claim(engine: &dyn Engine, sql: &dyn Sql, cluster: Uuid) -> Result<Uuid, ComposeError> {
+    let known = location::all(sql).await?.into_iter().find(|location| location.name == LOCATION);
+    if let Some(known) = known {
+        // An empty root is now a filesystem that is not mounted.
+        Identity::verify(engine, &Identity::new(cluster, known.id)).await?;
+        return Ok(known.id);
+    }
+    let id = match Identity::found(engine).await? {
+        Some(found) if found.cluster == cluster => found.location,
+        _ => Uuid::now_v7(),
+    };
+    Identity::claim(engine, &Identity::new(cluster, id)).await?;
+    Ok(id)
+}
