@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
+use crate::content::hex;
 use crate::wire::{Body, Connection, Request, Response};
 use crate::{Image, digest, digest_of};
 
@@ -292,8 +293,7 @@ struct Hashing {
 impl Hashing {
     fn end(self) -> (String, u64) {
         use sha2::Digest as _;
-        let hex: String = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        (format!("sha256:{hex}"), self.length)
+        (format!("sha256:{}", hex(&self.hash.finalize())), self.length)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 /// Where a test's random choices come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,11 @@ pub fn digest(bytes: &[u8]) -> String {
     digest_of(bytes).expect("reading from memory").0
 }
 
+/// `sha512:...` of bytes.
+pub fn digest512(bytes: &[u8]) -> String {
+    format!("sha512:{}", hex(&Sha512::digest(bytes)))
+}
+
 /// `sha256:...` and the length of everything a reader yields.
 pub fn digest_of(mut reader: impl Read) -> io::Result<(String, u64)> {
     let mut hash = Sha256::new();
@@ -105,12 +110,16 @@ pub fn digest_of(mut reader: impl Read) -> io::Result<(String, u64)> {
     loop {
         let count = reader.read(&mut buffer)?;
         if count == 0 {
-            let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            return Ok((format!("sha256:{hex}"), length));
+            return Ok((format!("sha256:{}", hex(&hash.finalize())), length));
         }
         hash.update(&buffer[..count]);
         length += count as u64;
     }
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A small image: a config, layers, and the manifest that names them.

@@ -14,7 +14,7 @@ mod server;
 mod wire;
 
 pub use client::{Client, Refused, Upload};
-pub use content::{Content, Image, Seed, digest, digest_of};
+pub use content::{Content, Image, Seed, digest, digest_of, digest512};
 pub use ledger::Ledger;
 pub use server::{Launch, Server};
 pub use wire::{Body, Request, Response};

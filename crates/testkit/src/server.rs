@@ -30,12 +30,16 @@ pub struct Launch {
 
 impl Launch {
     /// Starts `binary`, or the one that the variable `ROADSTEAD_TEST_BINARY` names. It listens on a free port of
-    /// 127.0.0.1 and stops without the delay that load balancers need. Configuration in the environment of the
+    /// 127.0.0.1 stops without the delay that load balancers need, and
+    /// logs what is wrong. Configuration in the environment of the
     /// test does not reach it.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let binary = std::env::var_os("ROADSTEAD_TEST_BINARY").map_or_else(|| binary.into(), PathBuf::from);
         let launch = Self { binary, wrapper: Vec::new(), variables: Vec::new() };
-        launch.set("ROADSTEAD_HTTP__DRAIN_DELAY", "0s").set("ROADSTEAD_HTTP__ADDR", "127.0.0.1:0")
+        launch
+            .set("ROADSTEAD_HTTP__DRAIN_DELAY", "0s")
+            .set("ROADSTEAD_HTTP__ADDR", "127.0.0.1:0")
+            .set("ROADSTEAD_LOG__LEVEL", "warn")
     }
 
     /// Sets an environment variable of the server.
@@ -174,6 +178,8 @@ impl Server {
     pub fn terminate(mut self) -> (ExitStatus, Arc<TempDir>) {
         self.signal(Signal::TERM);
         let status = self.wait();
+        // Its output ends only once a wrapper has ended too.
+        self.readers.drain(..).for_each(|reader| reader.join().expect("a reader"));
         (status, self.directory.clone())
     }
 

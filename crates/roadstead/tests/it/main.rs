@@ -1,0 +1,15 @@
+//! Tests of the process as it ships: started, talked to over its socket, killed, started again.
+//!
+//! They run the debug binary, with small numbers. The gate runs them again with `ROADSTEAD_TEST_BINARY` naming the
+//! release binary and `ROADSTEAD_TEST_FULL=1`, which asks for the numbers that the acceptance names.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
+
+mod bad_input;
+mod big;
+mod conformance;
+mod corruption;
+mod crash;
+mod drain;
+mod scale;
+mod smoke;
+mod strace;
