@@ -88,3 +88,34 @@ impl fmt::Debug for Metrics {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::time::Duration;
+
+    use roadstead_metadata as metadata;
+    use roadstead_storage::{ErrorKind, Operation};
+
+    use super::*;
+
+    #[test]
+    fn engines_tell_of_their_operations() {
+        let metrics = Metrics::new("1.2.3");
+        let took = Duration::from_millis(3);
+        let storage = metrics.storage_recorder("eu");
+        storage.record(Operation::Body, Ok(()), 100, took);
+        storage.record(Operation::Read, Err(ErrorKind::NotFound), 0, took);
+        metrics.metadata_recorder().record(metadata::Operation::Commit, metadata::Outcome::Conflict, took);
+        let text = metrics.text();
+        for line in [
+            "roadstead_storage_operations_total{location=\"eu\",operation=\"body\",outcome=\"ok\"} 1",
+            "roadstead_storage_operations_total{location=\"eu\",operation=\"read\",outcome=\"not_found\"} 1",
+            "roadstead_storage_bytes_total{location=\"eu\",operation=\"body\"} 100",
+            "roadstead_storage_operation_duration_seconds_bucket{le=\"0.005\",location=\"eu\",operation=\"body\"} 1",
+            "roadstead_metadata_operations_total{operation=\"commit\",outcome=\"conflict\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+        }
+    }
+}

@@ -47,3 +47,38 @@ impl Probe for StorageProbe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use roadstead_metadata as metadata;
+    use roadstead_storage::{Faults, Faulty, Identity, Memory, Operation};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn metadata_is_as_it_says() {
+        let sql = Arc::new(metadata::Memory::open().unwrap());
+        let component = Component::metadata(sql.clone());
+        assert_eq!((component.probe.probe().await, component.needed_to_pull), (Finding::Well, true));
+        sql.set_status(Status::ReadOnly("no quorum".into()));
+        assert_eq!(component.probe.probe().await, Finding::ReadOnly("no quorum".into()));
+        sql.set_status(Status::Down("stopped".into()));
+        assert_eq!(component.probe.probe().await, Finding::Failed("stopped".into()));
+    }
+
+    #[tokio::test]
+    async fn a_full_store_is_read_only_and_one_that_does_not_answer_has_failed() {
+        let faults = Faults::new();
+        faults.refuse(Operation::Probe, 1, ErrorKind::Full);
+        faults.refuse(Operation::Probe, 2, ErrorKind::Unavailable);
+        let engine = Arc::new(Faulty::new(Memory::new(), faults));
+        Identity::claim(&*engine, &Identity::new(Uuid::from_u128(1), Uuid::from_u128(2))).await.unwrap();
+        let component = Component::storage("eu", engine, false);
+        assert!(matches!(component.probe.probe().await, Finding::ReadOnly(_)));
+        assert!(matches!(component.probe.probe().await, Finding::Failed(_)));
+        assert_eq!(component.probe.probe().await, Finding::Well);
+        assert_eq!((component.name.as_str(), component.needed_to_pull), ("storage eu", false));
+    }
+}

@@ -75,7 +75,8 @@ async fn read(body: Payload, limit: u64) -> Result<Bytes, Failure> {
     if announced > limit {
         return Err(Error::TooLarge { limit }.into());
     }
-    let mut bytes = BytesMut::with_capacity(announced as usize);
+    // What is only announced takes no memory yet.
+    let mut bytes = BytesMut::with_capacity(announced.min(64 << 10) as usize);
     let mut body = body.into_stream();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(Error::Body)?;

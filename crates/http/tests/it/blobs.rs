@@ -6,6 +6,7 @@ use bytes::Bytes;
 use roadstead_storage::{Memory, ObjectKey};
 
 use crate::api::{Api, code, sha256};
+use crate::wire::{collect, http2, http2_request};
 
 #[tokio::test]
 async fn the_base_says_what_this_is() {
@@ -156,4 +157,34 @@ async fn the_empty_blob_is_a_blob() {
     let answer = api.get(&path).await;
     assert_eq!((answer.status, answer.header("content-length")), (200, Some("0")));
     assert_eq!(api.call("GET", &path, &[("Range", "bytes=0-")], b"").await.status, 416);
+}
+
+#[tokio::test]
+async fn over_http2_everything_is_the_same() {
+    let api = Api::start().await;
+    let (mut sender, connection) = http2(api.server.addr).await;
+    let driver = tokio::spawn(connection);
+    let mut call =
+        |method, path: String, body| sender.send_request(http2_request(api.server.addr, method, &path, body));
+    let digest = sha256(b"0123456789");
+
+    let started = call("POST", "/v2/a/b/blobs/uploads/".into(), b"").await.unwrap();
+    assert_eq!(started.status(), 202);
+    let at = started.headers()["location"].to_str().unwrap().to_owned();
+    let patched = call("PATCH", at.clone(), b"01234").await.unwrap();
+    assert_eq!(
+        (patched.status().as_u16(), &patched.headers()["range"]),
+        (202, &"0-4".parse::<http::HeaderValue>().unwrap())
+    );
+    let put = call("PUT", format!("{at}?digest={digest}"), b"56789").await.unwrap();
+    assert_eq!(put.status(), 201);
+
+    let path = format!("/v2/a/b/blobs/{digest}");
+    let head = call("HEAD", path.clone(), b"").await.unwrap();
+    assert_eq!((head.status().as_u16(), &head.headers()["content-length"]), (200, &http::HeaderValue::from(10)));
+    assert_eq!(collect(call("GET", path, b"").await.unwrap()).await, "0123456789");
+    let absent = call("HEAD", format!("/v2/a/b/blobs/{}", sha256(b"absent")), b"").await.unwrap();
+    assert_eq!(absent.status(), 404);
+    assert_eq!(collect(absent).await, "");
+    driver.abort();
 }

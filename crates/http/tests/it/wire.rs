@@ -140,6 +140,11 @@ impl Client {
         Some(answer)
     }
 
+    /// Whether the server closes the connection in order, without another byte and without a reset.
+    pub(crate) async fn ends_cleanly(&mut self) -> bool {
+        self.read.is_empty() && matches!(self.stream.read_buf(&mut self.read).await, Ok(0))
+    }
+
     /// Whether the server closes the connection, without another byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.read.is_empty() && matches!(self.stream.read_buf(&mut self.read).await, Ok(0) | Err(_))
@@ -157,6 +162,17 @@ pub(crate) async fn http2(
 /// A GET over HTTP/2.
 pub(crate) fn http2_get(addr: SocketAddr, path: &str) -> http::Request<Full<Bytes>> {
     http::Request::get(format!("http://{addr}{path}")).body(Full::default()).unwrap()
+}
+
+/// Any request over HTTP/2.
+pub(crate) fn http2_request(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &'static [u8],
+) -> http::Request<Full<Bytes>> {
+    let request = http::Request::builder().method(method).uri(format!("http://{addr}{path}"));
+    request.body(Full::new(Bytes::from_static(body))).unwrap()
 }
 
 /// All of an HTTP/2 answer's body.
