@@ -1,4 +1,4 @@
-//! The engine: opening, committing, asking, shutting down.
+//! The engine: committing, asking, shutting down.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,12 +14,11 @@ use crate::barrier::Barrier;
 use crate::commit::{self, Outcome};
 use crate::directory::Directory;
 use crate::disk::Reserve;
-use crate::high_water::{Found, Mark, Raiser};
+use crate::high_water::Raiser;
 use crate::node::{self, Role};
-use crate::peers::Peers;
-use crate::snapshots::Snapshots;
+use crate::opening::{self, Opened};
 use crate::watchdog::{self, Health, Watched};
-use crate::{OpenError, Options, answers, clean_stop, identity, log_header, tables};
+use crate::{OpenError, Options, answers, clean_stop};
 
 /// A metadata engine over hiqlite, on one node.
 ///
@@ -55,39 +54,7 @@ impl RaftSql {
     /// Opens a metadata directory, making it when absent. Answers when reads and commits work and everything that
     /// was ever acknowledged is there; otherwise it refuses.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let identity = identity::claim(&options.directory, options.cluster).await?;
-        let directory = Directory::lock(&options.directory)?;
-        let peers = directory.once("peers.json", || Peers::draw(identity.cluster))?;
-        let secrets = directory.secrets()?;
-        let mark = find_mark(&directory, &options)?;
-        let reserve = Arc::new(Reserve::new(directory.path(), options.disk_reserve));
-        // On a full disk the start itself may need what was reserved.
-        let _ = reserve.short();
-        let snapshots = Snapshots::new(&directory.raft(), directory.path());
-        let directory = tokio::task::spawn_blocking({
-            let snapshots = snapshots.clone();
-            move || prepare(&directory, &snapshots).map(|()| directory)
-        });
-        let mut directory = directory
-            .await
-            .map_err(|e| OpenError::Start { directory: options.directory.clone(), reason: e.to_string() })??;
-
-        let started = node::start(&directory, &options, &peers, secrets).await;
-        let client = match started {
-            Ok(client) => client,
-            Err(e) => {
-                // Threads of a node that started half may still be writing.
-                directory.keep_locked();
-                return Err(e);
-            }
-        };
-        let raiser = match verify(&client, &directory, &options, mark).await {
-            Ok(raiser) => raiser,
-            Err(e) => {
-                stop(&client, &mut directory).await;
-                return Err(e);
-            }
-        };
+        let Opened { directory, cluster, client, raiser, reserve, snapshots } = opening::open(&options).await?;
         let health = Arc::new(Health::default());
         let watched = Watched {
             reserve: Arc::clone(&reserve),
@@ -98,7 +65,7 @@ impl RaftSql {
         let watchdog = tokio::spawn(watchdog::watch(client.clone(), Arc::clone(&health), watched));
         Ok(Self {
             client,
-            cluster: identity.cluster,
+            cluster,
             commit_within: options.timings.commit,
             health,
             reserve,
@@ -128,7 +95,7 @@ impl RaftSql {
         // Waits for the commits under way, which hold it for reading.
         let raiser = self.raiser.write().await.take();
         self.health.stopped();
-        let stopped = stop(&self.client, &mut directory).await;
+        let stopped = node::stop(&self.client, &mut directory).await;
         let trusted = stopped && !self.health.has_diverged();
         // Ends the thread of the mark, which reads the database, before that is written out.
         let vouch = move || {
@@ -246,72 +213,4 @@ impl Drop for RaftSql {
             directory.keep_locked();
         }
     }
-}
-
-/// The high-water mark of the directory: a new one where there is no data, otherwise the one that must be there.
-fn find_mark(directory: &Directory, options: &Options) -> Result<Option<Mark>, OpenError> {
-    let file = directory.path().join("high-water");
-    let found = Mark::find(&file).map_err(OpenError::io("read", &file))?;
-    let reason = match found {
-        Found::Mark(mark) => return Ok(Some(mark)),
-        Found::Missing | Found::Unreadable if !directory.has_data() => {
-            return Mark::create(&file, 0).map(Some).map_err(OpenError::io("write", &file));
-        }
-        Found::Missing | Found::Unreadable if options.accept_lost_commits => return Ok(None),
-        Found::Missing => "is missing",
-        Found::Unreadable => "is unreadable",
-    };
-    Err(OpenError::NoHighWater { directory: directory.path().to_owned(), file, reason: reason.to_owned() })
-}
-
-/// Checks that every acknowledged commit was recovered, and begins to record the next.
-async fn verify(
-    client: &Client,
-    directory: &Directory,
-    options: &Options,
-    mark: Option<Mark>,
-) -> Result<Raiser, OpenError> {
-    let failed = |e: hiqlite::Error| OpenError::Start { directory: directory.path().to_owned(), reason: e.to_string() };
-    tables::make(client).await.map_err(failed)?;
-    let recovered = tables::applied(client).await.map_err(failed)?;
-    let mark = match mark {
-        Some(mark) if recovered >= mark.count() => mark,
-        Some(mark) if !options.accept_lost_commits => {
-            let (directory, acknowledged) = (directory.path().to_owned(), mark.count());
-            return Err(OpenError::LostCommits { directory, acknowledged, recovered });
-        }
-        lost => {
-            let acknowledged = lost.map(|mark| mark.count());
-            tracing::warn!(acknowledged, recovered, "opening metadata that lost commits, as told");
-            let file = directory.path().join("high-water");
-            Mark::create(&file, recovered).map_err(OpenError::io("write", &file))?
-        }
-    };
-    Raiser::start(mark, directory.database())
-}
-
-/// Puts in order what hiqlite will start from.
-fn prepare(directory: &Directory, snapshots: &Snapshots) -> Result<(), OpenError> {
-    log_header::check(&directory.raft().join("logs"), &directory.path().join("damaged-log"))?;
-    if clean_stop::consume(directory)? {
-        return Ok(());
-    }
-    tracing::info!("metadata was not stopped cleanly: rebuilding the database from snapshot and log");
-    snapshots.restore()?;
-    snapshots.keep()
-}
-
-/// Stops the node, and answers whether it did; if not, the lock stays for as long as the process lives.
-async fn stop(client: &Client, directory: &mut Directory) -> bool {
-    // A panic inside, where hiqlite expects one of its dead threads to answer, must not reach the caller.
-    let client = client.clone();
-    let stopped = tokio::spawn(async move { client.shutdown().await }).await;
-    let reason = match stopped {
-        Ok(Ok(())) => return true,
-        Ok(Err(e)) => e.to_string(),
-        Err(e) => e.to_string(),
-    };
-    tracing::error!(reason, "metadata did not stop cleanly; the next start replays the log");
-    directory.keep_locked();
-    false
 }

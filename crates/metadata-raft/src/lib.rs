@@ -37,6 +37,7 @@ mod high_water;
 mod identity;
 mod log_header;
 mod node;
+mod opening;
 mod options;
 mod peers;
 mod snapshots;

@@ -103,6 +103,21 @@ async fn catch_up(client: &Client, deadline: Instant) -> CatchUp {
     }
 }
 
+/// Stops the node, and answers whether it did; if not, the lock stays for as long as the process lives.
+pub(crate) async fn stop(client: &Client, directory: &mut Directory) -> bool {
+    // A panic inside, where hiqlite expects one of its dead threads to answer, must not reach the caller.
+    let client = client.clone();
+    let stopped = tokio::spawn(async move { client.shutdown().await }).await;
+    let reason = match stopped {
+        Ok(Ok(())) => return true,
+        Ok(Err(e)) => e.to_string(),
+        Err(e) => e.to_string(),
+    };
+    tracing::error!(reason, "metadata did not stop cleanly; the next start replays the log");
+    directory.keep_locked();
+    false
+}
+
 /// What the node is now. From memory.
 pub(crate) async fn role(client: &Client) -> Role {
     let metrics = match client.metrics_db().await {

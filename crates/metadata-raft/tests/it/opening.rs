@@ -162,3 +162,23 @@ async fn a_damaged_mark_is_named() {
     let refused = RaftSql::open(options(directory.path())).await.unwrap_err();
     assert!(matches!(refused, OpenError::NoHighWater { .. }), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_belongs_to_one_installation() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, other) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
+    let of = |cluster| Options { cluster: Some(cluster), ..options(directory.path()) };
+    let sql = RaftSql::open(of(ours)).await.unwrap();
+    assert_eq!(sql.cluster(), ours);
+    sql.shutdown().await;
+    drop(sql);
+    let refused = RaftSql::open(of(other)).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Identity(_)), "{refused}");
+    RaftSql::open(of(ours)).await.unwrap().shutdown().await;
+
+    // Somebody else's directory is not ours to fill.
+    let used = tempfile::tempdir().unwrap();
+    fs::write(used.path().join("letter.txt"), "dear").unwrap();
+    let refused = RaftSql::open(options(used.path())).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Identity(_)), "{refused}");
+}

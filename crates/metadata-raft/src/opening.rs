@@ -1,0 +1,116 @@
+//! Opening a directory, in the order that makes sure nothing acknowledged is missing.
+//!
+//! Whose it is; that no other process has it; what was acknowledged; that hiqlite gets to see only what can be trusted;
+//! hiqlite itself, until its log is replayed; and that as much came back as was acknowledged.
+
+use std::sync::Arc;
+
+use hiqlite::Client;
+use uuid::Uuid;
+
+use crate::directory::Directory;
+use crate::disk::Reserve;
+use crate::high_water::{Found, Mark, Raiser};
+use crate::peers::Peers;
+use crate::snapshots::Snapshots;
+use crate::{OpenError, Options, clean_stop, identity, log_header, node, tables};
+
+/// A directory that is open, and all that works on it.
+pub(crate) struct Opened {
+    pub(crate) directory: Directory,
+    pub(crate) cluster: Uuid,
+    pub(crate) client: Client,
+    pub(crate) raiser: Raiser,
+    pub(crate) reserve: Arc<Reserve>,
+    pub(crate) snapshots: Snapshots,
+}
+
+/// Opens the directory that `options` name.
+pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
+    let cluster = identity::claim(&options.directory, options.cluster).await?.cluster;
+    let directory = Directory::lock(&options.directory)?;
+    let peers = directory.once("peers.json", || Peers::draw(cluster))?;
+    let secrets = directory.secrets()?;
+    let mark = find_mark(&directory, options)?;
+    let reserve = Arc::new(Reserve::new(directory.path(), options.disk_reserve));
+    let snapshots = Snapshots::new(&directory.raft(), directory.path());
+    let prepared = tokio::task::spawn_blocking({
+        let (reserve, snapshots) = (Arc::clone(&reserve), snapshots.clone());
+        move || {
+            // On a full disk the start itself may need what was reserved.
+            let _ = reserve.short();
+            prepare(&directory, &snapshots).map(|()| directory)
+        }
+    });
+    let failed = |reason: String| OpenError::Start { directory: options.directory.clone(), reason };
+    let mut directory = prepared.await.map_err(|e| failed(e.to_string()))??;
+
+    let client = match node::start(&directory, options, &peers, secrets).await {
+        Ok(client) => client,
+        Err(e) => {
+            // Threads of a node that started half may still be writing.
+            directory.keep_locked();
+            return Err(e);
+        }
+    };
+    match verify(&client, &directory, options, mark).await {
+        Ok(raiser) => Ok(Opened { directory, cluster, client, raiser, reserve, snapshots }),
+        Err(e) => {
+            node::stop(&client, &mut directory).await;
+            Err(e)
+        }
+    }
+}
+
+/// Puts in order what hiqlite will start from.
+fn prepare(directory: &Directory, snapshots: &Snapshots) -> Result<(), OpenError> {
+    log_header::check(&directory.raft().join("logs"), &directory.path().join("damaged-log"))?;
+    if clean_stop::consume(directory)? {
+        return Ok(());
+    }
+    tracing::info!("metadata was not stopped cleanly: rebuilding the database from snapshot and log");
+    snapshots.restore()?;
+    snapshots.keep()
+}
+
+/// The high-water mark of the directory: a new one where there is no data, otherwise the one that must be there.
+fn find_mark(directory: &Directory, options: &Options) -> Result<Option<Mark>, OpenError> {
+    let file = directory.path().join("high-water");
+    let found = Mark::find(&file).map_err(OpenError::io("read", &file))?;
+    let reason = match found {
+        Found::Mark(mark) => return Ok(Some(mark)),
+        Found::Missing | Found::Unreadable if !directory.has_data() => {
+            return Mark::create(&file, 0).map(Some).map_err(OpenError::io("write", &file));
+        }
+        Found::Missing | Found::Unreadable if options.accept_lost_commits => return Ok(None),
+        Found::Missing => "is missing",
+        Found::Unreadable => "is unreadable",
+    };
+    Err(OpenError::NoHighWater { directory: directory.path().to_owned(), file, reason: reason.to_owned() })
+}
+
+/// Checks that every acknowledged commit was recovered, and begins to record the next.
+async fn verify(
+    client: &Client,
+    directory: &Directory,
+    options: &Options,
+    mark: Option<Mark>,
+) -> Result<Raiser, OpenError> {
+    let failed = |e: hiqlite::Error| OpenError::Start { directory: directory.path().to_owned(), reason: e.to_string() };
+    tables::make(client).await.map_err(failed)?;
+    let recovered = tables::applied(client).await.map_err(failed)?;
+    let mark = match mark {
+        Some(mark) if recovered >= mark.count() => mark,
+        Some(mark) if !options.accept_lost_commits => {
+            let (directory, acknowledged) = (directory.path().to_owned(), mark.count());
+            return Err(OpenError::LostCommits { directory, acknowledged, recovered });
+        }
+        lost => {
+            let acknowledged = lost.map(|mark| mark.count());
+            tracing::warn!(acknowledged, recovered, "opening metadata that lost commits, as told");
+            let file = directory.path().join("high-water");
+            Mark::create(&file, recovered).map_err(OpenError::io("write", &file))?
+        }
+    };
+    Raiser::start(mark, directory.database())
+}
