@@ -88,7 +88,7 @@ async fn handle(
     let (base, timeout) = (Arc::clone(&api.base), api.body_timeout);
     let name = routed.as_ref().ok().and_then(Route::repository).cloned();
     let answer = match routed {
-        Ok(route) => match Call::new(api, &head) {
+        Ok(route) => match Call::new(api, head) {
             Ok(call) => serve(route, &call, Payload::new(body, timeout)).await,
             Err(failure) => Err(failure),
         },

@@ -28,9 +28,9 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(api: OciApi, head: &Parts) -> Result<Self, Failure> {
+    pub(super) fn new(api: OciApi, head: Parts) -> Result<Self, Failure> {
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
-        Ok(Self { api, caller: caller(), headers: head.headers.clone(), query })
+        Ok(Self { api, caller: caller(), headers: head.headers, query })
     }
 
     pub(super) fn registry(&self) -> &Arc<Registry> {

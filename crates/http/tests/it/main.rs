@@ -5,6 +5,7 @@ mod api;
 mod blobs;
 mod bodies;
 mod connections;
+mod documented;
 mod drain;
 mod listing;
 mod manifests;

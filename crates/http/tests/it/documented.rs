@@ -1,0 +1,59 @@
+//! `docs/http.md` names what there is, and nothing else.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Router;
+use roadstead_http::Metrics;
+use roadstead_metadata as metadata;
+use roadstead_storage::Operation;
+
+use crate::wire::Running;
+
+const DOCUMENT: &str = include_str!("../../../../docs/http.md");
+
+/// The names between backticks that begin as a metric does.
+fn documented() -> BTreeSet<String> {
+    let quoted = DOCUMENT.split('`').skip(1).step_by(2);
+    quoted.filter(|name| name.starts_with("roadstead_") || name.starts_with("process_")).map(str::to_owned).collect()
+}
+
+/// The names of a text's metrics, as one would ask for them.
+fn exported(text: &str) -> BTreeSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .map(|line| match line.split_once(' ').unwrap() {
+            (name, "counter") => format!("{name}_total"),
+            (name, "info") => format!("{name}_info"),
+            (name, _) => name.to_owned(),
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_metric() {
+    let server = Running::start(Router::new(), |_| {}).await;
+    // Of a family without a member nothing is shown: serve a request and give up a connection.
+    let mut idle = server.connect().await;
+    assert!(idle.is_closed().await);
+    server.get("/_ping").await;
+    let of_the_server = server.get("/metrics").await;
+
+    let metrics = Metrics::new("1.2.3");
+    metrics.storage_recorder("eu").record(Operation::Body, Ok(()), 1, Duration::ZERO);
+    metrics.metadata_recorder().record(metadata::Operation::Commit, metadata::Outcome::Ok, Duration::ZERO);
+    let all = &exported(of_the_server.text()) | &exported(&metrics.text());
+    assert_eq!(all, documented());
+}
+
+#[tokio::test]
+async fn every_state_of_health_and_every_path() {
+    for state in ["healthy", "read-only", "degraded", "starting", "unhealthy", "draining"] {
+        assert!(DOCUMENT.contains(&format!("| `{state}` | ")), "{state}");
+    }
+    let server = Running::start(Router::new(), |_| {}).await;
+    for path in ["/load_balancer_status", "/_ping", "/health", "/health/instance", "/metrics"] {
+        assert!(DOCUMENT.contains(path), "{path}");
+        assert_eq!(server.get(path).await.status, 200, "{path}");
+    }
+}
