@@ -57,3 +57,13 @@ async fn every_state_of_health_and_every_path() {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
 }
+
+#[test]
+fn every_key_it_names_is_a_key() {
+    let keys = include_str!("../../../../docs/configuration.md");
+    let named: Vec<_> = DOCUMENT.split('`').skip(1).step_by(2).filter(|name| name.starts_with("http.")).collect();
+    assert!(!named.is_empty());
+    for key in named {
+        assert!(keys.contains(&format!("### `{key}`")), "{key}");
+    }
+}
