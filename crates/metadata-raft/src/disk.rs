@@ -1,9 +1,11 @@
 //! Disk space: a reserve that is taken in advance, and when to stop writing.
 //!
-//! On a full disk hiqlite answers "database or disk is full" to commits that its log already has (FINDINGS), and a
+//! A full disk breaks hiqlite in three ways. It answers "database or disk is full" to commits that its log already has
+//! (FINDINGS). A snapshot that finds no room stops the Raft core for good, and the next start does the same again. And a
 //! write to a log file that has holes kills the process with SIGBUS, because hiqlite writes it through a memory map.
-//! So the engine turns read-only while there is still space, gives the reserve back for what is under way, and gives
-//! each log file its blocks before they are needed. When space comes back it takes the reserve again and writes.
+//! So the engine turns read-only while there is still room for a snapshot and what is under way, gives the reserve back
+//! for that, and gives each log file its blocks before they are needed. When space comes back it takes the reserve
+//! again and writes.
 
 // The metadata directory is a store of its own; no blob engine reaches it.
 #![allow(clippy::disallowed_methods)]
@@ -21,17 +23,20 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 pub(crate) struct Reserve {
     directory: PathBuf,
     file: PathBuf,
+    /// A snapshot takes as much as this file.
+    database: PathBuf,
     bytes: u64,
     low: AtomicBool,
 }
 
 impl Reserve {
-    /// Bytes to keep for `directory`; 0 keeps none and never stops writing.
-    pub(crate) fn new(directory: &Path, bytes: u64) -> Self {
-        Self { directory: directory.to_owned(), file: directory.join("reserve"), bytes, low: AtomicBool::new(false) }
+    /// Bytes to keep for `directory`, whose database is `database`; 0 keeps none and never stops writing.
+    pub(crate) fn new(directory: &Path, database: PathBuf, bytes: u64) -> Self {
+        let file = directory.join("reserve");
+        Self { directory: directory.to_owned(), file, database, bytes, low: AtomicBool::new(false) }
     }
 
-    /// Why writing must stop; `None` when there is space enough. One system call: every commit asks, because blobs
+    /// Why writing must stop; `None` when there is space enough. Two system calls: every commit asks, because blobs
     /// on the same disk may fill it between two looks of the watchdog. The reserve is given back at the moment when
     /// space becomes low.
     pub(crate) fn short(&self) -> Option<String> {
@@ -39,11 +44,12 @@ impl Reserve {
             return None;
         }
         let free = free(&self.directory).ok()?;
+        let snapshot = fs::metadata(&self.database).map_or(0, |m| m.len());
         let was_low = self.low.load(Ordering::Relaxed);
         // One threshold to stop and a higher one to go on, or the two would alternate.
         let low = match was_low {
-            true => free + self.held() < self.bytes + self.bytes / 2,
-            false => free < self.bytes / 4,
+            true => free + self.held() < snapshot + self.bytes + self.bytes / 2,
+            false => free < snapshot + self.bytes / 4,
         };
         if low && !was_low {
             self.give_back();
@@ -109,3 +115,7 @@ pub(crate) fn fill_holes(logs: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;

@@ -32,7 +32,7 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
     let peers = directory.once("peers.json", || Peers::draw(cluster))?;
     let secrets = directory.secrets()?;
     let mark = find_mark(&directory, options)?;
-    let reserve = Arc::new(Reserve::new(directory.path(), options.disk_reserve));
+    let reserve = Arc::new(Reserve::new(directory.path(), directory.database(), options.disk_reserve));
     let snapshots = Snapshots::new(&directory.raft(), directory.path());
     let prepared = tokio::task::spawn_blocking({
         let (reserve, snapshots) = (Arc::clone(&reserve), snapshots.clone());

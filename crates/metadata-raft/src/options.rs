@@ -16,7 +16,8 @@ pub struct Options {
     /// Heartbeats, elections and how long things may take.
     pub timings: Timings,
     /// Bytes of disk space taken in advance, so that what is under way can finish when the disk fills up. The
-    /// engine turns read-only when less than a quarter of it is free. 0 switches both off. Default 64 MiB.
+    /// engine turns read-only when less is free than a quarter of it and the size of the database, which a snapshot
+    /// takes. 0 switches both off. Default 64 MiB.
     pub disk_reserve: u64,
     /// Log entries between two snapshots; a snapshot holds up commits for about 2 ms per MB. Default 10,000.
     pub entries_per_snapshot: u64,

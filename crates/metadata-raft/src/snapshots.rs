@@ -124,10 +124,17 @@ fn publish(temporary: &Path, path: &Path) -> Result<(), OpenError> {
 
 /// Copies a file durably; answers the SHA-256 of what was read.
 fn copy(from: &Path, to: &Path) -> Result<String, OpenError> {
-    let mut target = File::create(to).map_err(OpenError::io("write", to))?;
-    let sum = read_through(from, |bytes| target.write_all(bytes)).map_err(OpenError::io("copy", from))?;
-    target.sync_all().map_err(OpenError::io("write", to))?;
-    Ok(sum)
+    let write = || -> std::io::Result<String> {
+        let mut target = File::create(to)?;
+        let sum = read_through(from, |bytes| target.write_all(bytes))?;
+        target.sync_all()?;
+        Ok(sum)
+    };
+    write().map_err(|e| {
+        // Half a copy on a full disk would only keep it full.
+        let _ = fs::remove_file(to);
+        OpenError::io("copy", from)(e)
+    })
 }
 
 /// The SHA-256 of a file, in hexadecimal digits.

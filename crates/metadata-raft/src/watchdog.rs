@@ -120,7 +120,7 @@ pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched)
         });
         let Ok(low) = looked.await else { return };
         // A large snapshot takes a while; the looks go on meanwhile.
-        if copying.as_ref().is_none_or(JoinHandle::is_finished) {
+        if low.is_none() && copying.as_ref().is_none_or(JoinHandle::is_finished) {
             let snapshots = snapshots.clone();
             copying = Some(tokio::task::spawn_blocking(move || keep(&snapshots)));
         }
