@@ -87,11 +87,20 @@ impl Registry {
     /// Starts a registry over migrated metadata and claimed stores: makes its locations known, and makes or reads
     /// the key that signs upload sessions, which all instances share.
     pub async fn start(parts: Parts) -> std::result::Result<Arc<Self>, StartError> {
+        Self::start_with_key(parts, None).await
+    }
+
+    /// [`Registry::start`] with a key from outside for upload sessions, at least 16 bytes; it must be that of all other
+    /// instances, and sessions signed with another one are unknown.
+    pub async fn start_with_key(parts: Parts, key: Option<&[u8]>) -> std::result::Result<Arc<Self>, StartError> {
         let Parts { sql, locations, clock, policy, limits } = parts;
         for configured in locations.iter() {
             register_location(&*sql, configured, clock.now()).await?;
         }
-        let key = session_key(&*sql, clock.now()).await?;
+        let key = match key {
+            Some(key) => key.to_vec(),
+            None => session_key(&*sql, clock.now()).await?,
+        };
         Ok(Arc::new(Self {
             index: Arc::new(SqlIndex::new(sql.clone())),
             sessions: Sessions::new(key),

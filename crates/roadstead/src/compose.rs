@@ -101,7 +101,7 @@ async fn over(settings: &Settings, metadata: Arc<RaftSql>) -> Result<Composed, C
         policy: Arc::new(Everyone),
         limits: Limits { manifest: settings.http.max_manifest, ..Limits::default() },
     };
-    let registry = Registry::start(parts).await?;
+    let registry = Registry::start_with_key(parts, settings.http.secret.as_deref().map(str::as_bytes)).await?;
 
     let workers = Supervisor::new(clock);
     let uploads = PurgeUploads::new(registry.clone(), settings.uploads.expiry);

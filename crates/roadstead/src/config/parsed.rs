@@ -52,8 +52,8 @@ pub struct Http {
     /// proxy that changes the host; `Location` and `Link` headers then begin with it. Without it they are
     /// relative to the request, which every client resolves.
     pub host: Option<String>,
-    /// Signs upload sessions, at least 16 characters. Generated and kept in the metadata directory when absent.
-    /// Instances behind one load balancer must have the same.
+    /// Signs upload sessions, at least 16 characters. Without it a key is generated and kept in the metadata.
+    /// Changing it ends the uploads that have begun.
     pub secret: Option<String>,
     /// Whether the server may listen on an address that other machines can reach although nothing authenticates
     /// them: everyone who can reach it may pull, push and delete.

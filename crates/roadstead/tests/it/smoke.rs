@@ -104,3 +104,16 @@ fn version_and_reference_are_printed() {
     assert_eq!(run(&["config", "check", "/absent.yml"]).status.code(), Some(2));
     assert_eq!(run(&["unknown"]).status.code(), Some(2));
 }
+
+#[test]
+fn the_secret_signs_upload_sessions() {
+    let with = |secret: &str| scale::launch().set("ROADSTEAD_HTTP__SECRET", secret);
+    let server = with("the first of two secrets").start();
+    let upload = server.client().begin("secret").unwrap();
+    let (_, directory) = server.terminate();
+    let server = with("the second of two secrets").start_on(directory);
+    assert!(server.client().status(&upload).is_err(), "signed with another secret");
+    let (_, directory) = server.terminate();
+    let server = with("the first of two secrets").start_on(directory);
+    assert_eq!(server.client().status(&upload).unwrap(), upload);
+}
