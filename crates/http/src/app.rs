@@ -3,18 +3,22 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::routing::get;
 use axum::{Router, response::IntoResponse as _};
+use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
+use roadstead_registry::Error;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
+use crate::error_table;
 use crate::exchange::{Exchange, Labels, Outbound, Running};
 use crate::health::{self, Health};
 use crate::metrics::{self, Metrics};
@@ -61,9 +65,11 @@ impl App {
         let mut request = request.map(|body| Body::new(Received::new(body, Arc::clone(&exchange), pulse)));
         request.extensions_mut().insert(Arc::clone(&exchange));
         let span = exchange.span().clone();
-        let mut response = match self.router.oneshot(request).instrument(span).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        let answer = AssertUnwindSafe(self.router.oneshot(request)).catch_unwind().instrument(span).await;
+        let mut response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => exchange.span().in_scope(|| panicked(exchange.id.as_str())),
         };
         // Clients that keep a connection open would otherwise come back to it until it is closed under them.
         if http1 && self.health.is_draining() {
@@ -77,6 +83,12 @@ impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App").finish_non_exhaustive()
     }
+}
+
+/// The answer to a request whose handler panicked; what happened is already on standard error.
+fn panicked(request_id: &str) -> Response<Body> {
+    let failure = Error::Internal("a handler panicked".to_owned());
+    error_table::render(failure.into(), "", None, request_id)
 }
 
 async fn show_health(

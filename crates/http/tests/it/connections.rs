@@ -167,3 +167,18 @@ async fn the_rest_of_a_body_nobody_read_is_never_taken_for_a_request() {
     client.try_send(GET.as_bytes()).await;
     assert!(client.try_answer().await.is_none(), "a request was read out of a body");
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_costs_one_answer_and_nobody_elses_connection() {
+    let panics = get(|| async {
+        if true {
+            panic!("as the test wants")
+        }
+    });
+    let server = Running::start(hello().route("/panics", panics), |_| {}).await;
+    let mut client = server.connect().await;
+    client.send(&format!("GET /panics HTTP/1.1\r\nHost: x\r\nX-Request-Id: id-7\r\n\r\n{GET}")).await;
+    let answer = client.answer().await;
+    assert!(answer.status == 500 && answer.text().contains("id-7") && !answer.text().contains("wants"), "{answer:?}");
+    assert_eq!(client.answer().await.text(), "hello");
+}

@@ -1,36 +1,26 @@
 //! What operators see of requests: ids, the access log, metrics.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use axum::Router;
 use axum::routing::get;
 use serde_json::Value;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::wire::Running;
 
-/// Log lines as JSON, of this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let subscriber = tracing_subscriber::fmt().json().with_writer(log.clone()).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn access(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap().clone();
-        let lines = String::from_utf8(bytes).unwrap();
-        lines.lines().map(|l| serde_json::from_str(l).unwrap()).filter(|l: &Value| l["target"] == "access").collect()
-    }
+thread_local! {
+    /// What the tests of this thread have logged. Each test has a thread, on which its runtime and all of its server run.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Write for Log {
+/// Writes to the log of the thread that logs.
+struct ThreadLog;
+
+impl Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -39,12 +29,17 @@ impl Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
+/// Logs as JSON. One subscriber for the process, there before anything logs: one for each test would come too late for
+/// events that another test has already met without.
+pub(crate) fn log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing_subscriber::fmt().json().with_writer(|| ThreadLog).init());
+}
 
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
+/// The lines of the access log.
+fn access_log() -> Vec<Value> {
+    let lines = LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap());
+    lines.lines().map(|l| serde_json::from_str(l).unwrap()).filter(|l: &Value| l["target"] == "access").collect()
 }
 
 async fn server() -> Running {
@@ -55,12 +50,11 @@ async fn server() -> Running {
 
 #[tokio::test]
 async fn a_request_leaves_one_line_with_its_id() {
-    let (log, _guard) = Log::capture();
     let server = server().await;
     let mut client = server.connect().await;
     client.send("GET /hello?secret=1 HTTP/1.1\r\nHost: x\r\nUser-Agent: test/1\r\nX-Request-Id: abc-1\r\n\r\n").await;
     assert_eq!(client.answer().await.header("x-request-id"), Some("abc-1"));
-    let lines = log.access();
+    let lines = access_log();
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
     let fields = &line["fields"];
     assert_eq!(line["span"]["request_id"], "abc-1");
@@ -73,7 +67,6 @@ async fn a_request_leaves_one_line_with_its_id() {
 
 #[tokio::test]
 async fn a_client_that_leaves_is_logged_as_such() {
-    let (log, _guard) = Log::capture();
     let server = server().await;
     let mut client = server.connect().await;
     client.send("GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -81,10 +74,10 @@ async fn a_client_that_leaves_is_logged_as_such() {
         tokio::task::yield_now().await;
     }
     drop(client);
-    while !log.access().iter().any(|l| l["fields"]["path"] == "/never") {
+    while !access_log().iter().any(|l| l["fields"]["path"] == "/never") {
         tokio::task::yield_now().await;
     }
-    let lines = log.access();
+    let lines = access_log();
     let line = lines.iter().find(|l| l["fields"]["path"] == "/never").unwrap();
     assert_eq!((&line["fields"]["status"], &line["fields"]["aborted"]), (&499.into(), &true.into()));
 }

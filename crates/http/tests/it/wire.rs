@@ -14,6 +14,21 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+/// Keeps a stopped clock from moving on by itself. Tokio advances it when nothing is left to do, and does not know of
+/// bytes that are still on their way through the system.
+pub(crate) struct HeldClock {
+    _release: std::sync::mpsc::Sender<()>,
+}
+
+impl HeldClock {
+    pub(crate) fn hold() -> Self {
+        let (release, released) = std::sync::mpsc::channel();
+        // Work on a thread holds the clock; this work ends when the guard is dropped.
+        tokio::task::spawn_blocking(move || released.recv());
+        Self { _release: release }
+    }
+}
+
 /// A server that serves in the background.
 pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
@@ -25,6 +40,7 @@ pub(crate) struct Running {
 impl Running {
     /// Serves `api` with the default settings after `change`.
     pub(crate) async fn start(api: Router, change: impl FnOnce(&mut Settings)) -> Self {
+        crate::observed::log();
         let mut settings = Settings::new(SocketAddr::from_str("127.0.0.1:0").unwrap());
         change(&mut settings);
         let health = Health::new(Vec::new());
@@ -44,6 +60,7 @@ impl Running {
     }
 
     pub(crate) async fn connect(&self) -> Client {
+        let _clock = HeldClock::hold();
         let stream = TcpStream::connect(self.addr).await.unwrap();
         // Tests stop the clock; what is sent must not wait in the system for real time to pass.
         stream.set_nodelay(true).unwrap();
@@ -115,8 +132,14 @@ impl Client {
         }
     }
 
-    /// The head of the next answer, `None` when the connection ended instead.
+    /// The head of the next answer, which needs no time to pass; `None` when the connection ended instead.
     pub(crate) async fn head(&mut self) -> Option<Answer> {
+        let _clock = HeldClock::hold();
+        self.late_head().await
+    }
+
+    /// The same for an answer that comes only after a time.
+    pub(crate) async fn late_head(&mut self) -> Option<Answer> {
         let end_of_head = |read: &[u8]| read.windows(4).position(|w| w == b"\r\n\r\n").map(|p| p + 4);
         let head = String::from_utf8(self.read_until(end_of_head).await?).unwrap();
         let mut lines = head.trim_end().split("\r\n");
@@ -135,6 +158,7 @@ impl Client {
 
     pub(crate) async fn try_answer(&mut self) -> Option<Answer> {
         let mut answer = self.head().await?;
+        let _clock = HeldClock::hold();
         let length = answer.header("content-length").map_or(0, |l| l.parse().unwrap());
         answer.body = self.read_until(|read| (read.len() >= length).then_some(length)).await?;
         Some(answer)
@@ -143,6 +167,11 @@ impl Client {
     /// Whether the server closes the connection in order, without another byte and without a reset.
     pub(crate) async fn ends_cleanly(&mut self) -> bool {
         self.read.is_empty() && matches!(self.stream.read_buf(&mut self.read).await, Ok(0))
+    }
+
+    /// Whether the server closes the connection after the body of the answer whose head was read.
+    pub(crate) async fn ends_after_its_body(&mut self) -> bool {
+        self.stream.read_to_end(&mut self.read).await.is_ok()
     }
 
     /// Whether the server closes the connection, without another byte.
