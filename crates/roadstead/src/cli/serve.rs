@@ -1,12 +1,14 @@
 //! `roadstead serve`: reads the configuration, starts everything, and ends it in order.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures::stream::{self, Stream};
+use futures::stream::{self, Stream, StreamExt};
 use roadstead_http::{Bound, Server, Stop};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use super::{Exit, complain, config, print};
 use crate::compose::{self, Composed};
@@ -15,6 +17,8 @@ use crate::logging;
 
 /// How long background work may take to end its step once nobody is served any more.
 const WORKERS_END: Duration = Duration::from_secs(5);
+/// How long the metadata engine may take to stop; one whose core is dead may never.
+const METADATA_END: Duration = Duration::from_secs(20);
 /// Descriptors that are not connections: files of blobs, metadata, the log.
 const OTHER_FILES: u64 = 1_024;
 
@@ -59,12 +63,16 @@ fn failed(text: &str) -> Exit {
 }
 
 async fn serve(settings: &Settings, accept_lost_commits: bool) -> Exit {
-    // Before anything is opened, so that a signal during a long start also ends in order.
-    let stops = match stops() {
-        Ok(stops) => stops,
+    let mut stops = match stops() {
+        Ok(stops) => pin!(stops),
         Err(error) => return failed(&format!("cannot listen for signals: {error}")),
     };
-    let composed = match compose::compose(settings, accept_lost_commits).await {
+    let composed = tokio::select! {
+        composed = compose::compose(settings, accept_lost_commits) => composed,
+        // A start can take minutes, when a long log is read. Nothing is served yet: to leave it is as safe as a crash.
+        Some(_) = stops.next() => return Exit::Done,
+    };
+    let composed = match composed {
         Ok(composed) => composed,
         Err(error) => {
             let exit = failed(&error.to_string());
@@ -81,7 +89,9 @@ async fn serve(settings: &Settings, accept_lost_commits: bool) -> Exit {
         }
     };
     composed.workers.stop(WORKERS_END).await;
-    composed.metadata.shutdown().await;
+    if timeout(METADATA_END, composed.metadata.shutdown()).await.is_err() {
+        tracing::warn!("metadata did not stop in time; the next start reads its log again");
+    }
     exit
 }
 

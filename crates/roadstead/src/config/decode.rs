@@ -35,7 +35,7 @@ pub(super) fn decode<T: DeserializeOwned + Default>(node: &Node, report: &mut Re
         };
         let origin = node.get(&failure.path).unwrap_or(node).origin.clone();
         report.error(&origin, &failure.path, failure.text);
-        // A failure that names no new key would repeat for ever; the parsed type has none, as a test asserts.
+        // What names no new key would fail in the same way for ever. No type has it: every value stands under a key.
         if failure.path.is_empty() || !left_out.borrow_mut().insert(failure.path) {
             return T::default();
         }
