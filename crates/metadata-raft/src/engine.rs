@@ -176,7 +176,10 @@ impl Sql for RaftSql {
         let Some(raiser) = raiser.as_ref() else {
             return Err(CommitError::Unavailable("shut down".to_owned()));
         };
-        let Ok(answer) = tokio::time::timeout(self.commit_within, self.client.txn(statements)).await else {
+        let under_way = raiser.announce();
+        let answer = tokio::time::timeout(self.commit_within, self.client.txn(statements)).await;
+        drop(under_way);
+        let Ok(answer) = answer else {
             return Err(CommitError::Unknown(format!("no answer within {} s", self.commit_within.as_secs_f32())));
         };
         let committed = match commit::sort(answer) {
