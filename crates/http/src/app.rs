@@ -62,6 +62,7 @@ impl App {
         let exchange = Exchange::begin(&request, remote);
         let running = Running::new(Arc::clone(&exchange), self.metrics.http(), pulse.begin());
         let http1 = request.version() < Version::HTTP_2;
+        let connection = Arc::clone(&pulse);
         let mut request = request.map(|body| Body::new(Received::new(body, Arc::clone(&exchange), pulse)));
         request.extensions_mut().insert(Arc::clone(&exchange));
         let span = exchange.span().clone();
@@ -71,8 +72,9 @@ impl App {
             Ok(Err(never)) => match never {},
             Err(_) => exchange.span().in_scope(|| panicked(exchange.id.as_str())),
         };
-        // Clients that keep a connection open would otherwise come back to it until it is closed under them.
-        if http1 && self.health.is_draining() {
+        // Clients that keep a connection open would otherwise come back to it and find it closed under them: by the
+        // drain, or because the body of this request was not read to its end.
+        if http1 && (self.health.is_draining() || connection.has_unread()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(running.answer(response))

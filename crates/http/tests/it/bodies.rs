@@ -34,6 +34,7 @@ async fn an_answer_reaches_a_client_that_is_still_sending() {
     assert!(client.try_send(&[0; 1 << 20]).await);
     let answer = client.answer().await;
     assert_eq!((answer.status, code(&answer).as_str()), (404, "BLOB_UPLOAD_UNKNOWN"));
+    assert_eq!(answer.header("connection"), Some("close"), "the next request would be lost");
     for _ in 0..8 {
         assert!(client.try_send(&[0; 1 << 20]).await, "what is still sent is discarded, not reset");
     }
