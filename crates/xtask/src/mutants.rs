@@ -20,8 +20,10 @@ use crate::tidy::tracked;
 
 /// Seconds to build in: a cold build of what a crate stands on, on a busy machine.
 const BUILD: &str = "1200";
-/// Seconds to test in. A test command that needs longer hangs, which is no proof either.
-const TEST: &str = "300";
+/// Seconds to test in, many times what any of them takes. A test that a patch makes hang has noticed it too.
+const TEST: &str = "120";
+/// What `timeout` answers when the time is over.
+const TIMED_OUT: i32 = 124;
 
 /// What became of a patch.
 enum Fate {
@@ -112,6 +114,9 @@ fn fate(context: &Context, tree: &Path, patch: &Patch) -> Result<Fate, Failure> 
     }
     let ran = output(&mut cargo_test(context, tree, patch, TEST))?;
     let said = String::from_utf8_lossy(&ran.stdout);
+    if ran.status.code() == Some(TIMED_OUT) {
+        return Ok(Fate::Killed);
+    }
     Ok(match (ran.status.success(), said.contains("test result: FAILED")) {
         (true, _) => Fate::Survived,
         (false, true) => Fate::Killed,
