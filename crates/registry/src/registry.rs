@@ -17,7 +17,7 @@ use crate::{Action, Caller, Clock, Index, Policy, Result, SqlIndex, commit};
 /// Bounds that an operator may set.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Largest manifest in bytes (code-11: MANIFEST_INVALID beyond it is not enough; it is refused as too large).
+    /// Largest manifest in bytes; a larger one is [`crate::Error::TooLarge`].
     pub manifest: u64,
     /// Largest blob in bytes; `None`: as large as the store takes.
     pub blob: Option<u64>,
