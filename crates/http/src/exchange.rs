@@ -23,6 +23,8 @@ use crate::request_id::{HEADER, RequestId};
 
 /// The status in log and metrics of a request whose client left before it was answered.
 const CLIENT_LEFT: u16 = 499;
+/// The part of an upload session's token that names it; the rest of it signs it.
+const SESSION_NAME: usize = 24;
 /// Longer user agents are cut in the log.
 const USER_AGENT_MAX: usize = 256;
 
@@ -62,7 +64,7 @@ impl Exchange {
             remote,
             started: Instant::now(),
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            path: logged_path(request.uri().path()),
             user_agent: user_agent(request.headers()),
             labels: OnceLock::new(),
             status: AtomicU16::new(CLIENT_LEFT),
@@ -136,6 +138,14 @@ fn method_label(method: &Method) -> &'static str {
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A path without the signature of an upload session: who can read the log must not be able to go on with an upload.
+fn logged_path(path: &str) -> String {
+    const UPLOADS: &str = "/blobs/uploads/";
+    let session = path.rfind(UPLOADS).map(|at| at + UPLOADS.len());
+    let named = session.and_then(|at| path.get(..at + SESSION_NAME)).filter(|named| named.len() < path.len());
+    named.map_or_else(|| path.to_owned(), |named| format!("{named}..."))
 }
 
 fn user_agent(headers: &HeaderMap) -> String {

@@ -6,6 +6,7 @@
 mod engines;
 mod http;
 mod process;
+mod workers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,6 +67,11 @@ impl Metrics {
     /// What a metered metadata engine tells of its operations.
     pub fn metadata_recorder(&self) -> Arc<dyn roadstead_metadata::Recorder> {
         Arc::new(self.0.engines.clone())
+    }
+
+    /// Shows the workers of `supervisor`, read at each scrape.
+    pub fn show_workers(&self, supervisor: Arc<roadstead_workers::Supervisor>) {
+        workers::register(&mut self.0.registry.lock(), supervisor);
     }
 
     /// All metrics in the OpenMetrics text format.

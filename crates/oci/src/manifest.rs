@@ -119,7 +119,7 @@ impl Manifest {
         }
         let body = Object::read("", text, FIELDS)?;
         let media_type = judge_media_type(content_type, &body)?;
-        let (kind, subject) = if is_known(&media_type) {
+        let (kind, subject) = if media_type::is_manifest(&media_type) {
             body.refuse_lookalikes()?;
             (known_kind(&media_type, &body)?, descriptor(&body, "subject")?)
         } else {
@@ -153,7 +153,8 @@ impl Manifest {
         config.into_iter().chain(list.iter().filter(wanted))
     }
 
-    /// The manifests that an index lists, in order, repetitions included: every entry that is not certainly a blob.
+    /// The manifests that an index lists, in order, repetitions included: every entry that is not certainly a blob. One
+    /// that is not certainly a manifest either ([`media_type::is_manifest`]) may turn out to be a blob.
     pub fn children(&self) -> impl Iterator<Item = &Descriptor> {
         let manifests = match &self.kind {
             Kind::Index { manifests } => manifests.as_slice(),
@@ -161,10 +162,6 @@ impl Manifest {
         };
         manifests.iter().filter(|d| !media_type::is_blob(&d.media_type))
     }
-}
-
-fn is_known(media_type: &str) -> bool {
-    media_type::is_image(media_type) || media_type::is_index(media_type) || media_type == media_type::OCI_ARTIFACT
 }
 
 /// The type by header, by body (they must agree), or by shape.

@@ -49,6 +49,11 @@ pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_LIST)
 }
 
+/// Whether this is certainly pushed as a manifest: one of an image, an index, or the artifact manifest.
+pub fn is_manifest(media_type: &str) -> bool {
+    is_image(media_type) || is_index(media_type) || media_type == OCI_ARTIFACT
+}
+
 /// Whether this is certainly pushed as a blob, even where a manifest is expected: a layer or a configuration.
 pub fn is_blob(media_type: &str) -> bool {
     let layer = media_type.starts_with("application/vnd.oci.image.layer.");

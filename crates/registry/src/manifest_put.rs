@@ -8,7 +8,7 @@ use futures::StreamExt;
 use roadstead_metadata::records::manifest::{INLINE_BYTES, ManifestStat, NewManifest};
 use roadstead_metadata::records::placement::Placement;
 use roadstead_metadata::records::{blob, manifest, referrer, tag};
-use roadstead_oci::{Algorithm, Descriptor, Digest, Manifest, Reference, RepositoryName, Tag};
+use roadstead_oci::{Algorithm, Descriptor, Digest, Manifest, Reference, RepositoryName, Tag, media_type};
 
 use crate::commit::{PushTarget, ROUNDS};
 use crate::ingest::{add_blob, verify};
@@ -142,9 +142,21 @@ impl Registry {
 
     /// Everything the manifest names must be in the repository, with the size its descriptor states.
     async fn check_named(&self, target: &PushTarget, parsed: &Manifest) -> Result<Named> {
-        let (blobs, children) = (distinct(parsed.blobs()), distinct(parsed.children()));
-        let named = Named { blobs: digests(&blobs), children: digests(&children) };
+        let (mut blobs, children) = (distinct(parsed.blobs()), distinct(parsed.children()));
         let mut missing = Vec::new();
+        let mut named = Named { blobs: Vec::new(), children: Vec::new() };
+        if !children.is_empty() {
+            let present = manifest::present(&*self.sql, target.id, &digests(&children)).await?;
+            let present: HashSet<Digest> = present.into_iter().collect();
+            let (here, absent): (Vec<_>, Vec<_>) = children.into_iter().partition(|c| present.contains(&c.digest));
+            named.children = digests(&here);
+            // An entry of an index whose type says neither may have been pushed as a blob.
+            let (certain, either): (Vec<_>, Vec<_>) =
+                absent.into_iter().partition(|c| media_type::is_manifest(&c.media_type));
+            missing.extend(certain.into_iter().cloned());
+            blobs = distinct(blobs.into_iter().chain(either));
+        }
+        named.blobs = digests(&blobs);
         if !blobs.is_empty() {
             let linked: HashMap<Digest, u64> =
                 blob::linked(&*self.sql, target.id, &named.blobs).await?.into_iter().collect();
@@ -161,11 +173,6 @@ impl Registry {
                     Some(_) => {}
                 }
             }
-        }
-        if !children.is_empty() {
-            let present: HashSet<Digest> =
-                manifest::present(&*self.sql, target.id, &named.children).await?.into_iter().collect();
-            missing.extend(children.iter().filter(|c| !present.contains(&c.digest)).map(|c| (*c).clone()));
         }
         if missing.is_empty() { Ok(named) } else { Err(Error::ManifestBlobUnknown(missing)) }
     }

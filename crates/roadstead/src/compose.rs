@@ -25,7 +25,7 @@ pub(crate) struct Composed {
     /// The metadata engine itself, for its end.
     pub(crate) metadata: Arc<RaftSql>,
     /// Background work, which runs already.
-    pub(crate) workers: Supervisor,
+    pub(crate) workers: Arc<Supervisor>,
     /// What is served.
     pub(crate) app: App,
     /// Keeps health current while it lives.
@@ -62,7 +62,8 @@ impl ComposeError {
                     OpenError::LostCommits { .. } | OpenError::NoHighWater { .. } | OpenError::Damaged { .. }
                 )
             }
-            ComposeError::Migrate(_) | ComposeError::Start(StartError::Location { .. }) => true,
+            ComposeError::Migrate(error) => matches!(error, MigrateError::Newer { .. }),
+            ComposeError::Start(StartError::Location { .. }) => true,
             ComposeError::Storage(error) => matches!(error.kind(), ErrorKind::Foreign | ErrorKind::Corrupt),
             ComposeError::Query(_) | ComposeError::Start(_) => false,
         }
@@ -103,12 +104,13 @@ async fn over(settings: &Settings, metadata: Arc<RaftSql>) -> Result<Composed, C
     };
     let registry = Registry::start_with_key(parts, settings.http.secret.as_deref().map(str::as_bytes)).await?;
 
-    let workers = Supervisor::new(clock);
+    let workers = Arc::new(Supervisor::new(clock));
     let uploads = PurgeUploads::new(registry.clone(), settings.uploads.expiry);
     workers.spawn(Arc::new(uploads.with_period(settings.uploads.purge_interval)));
     workers.spawn(Arc::new(PurgeOperations::new(registry.clone())));
     workers.spawn(Arc::new(Reaper::new(registry.clone())));
     workers.spawn(Arc::new(SweepTemporary::new(registry.clone())));
+    metrics.show_workers(workers.clone());
 
     // The store of one instance is its own: while it is down this instance cannot pull.
     let health = Health::new(vec![Component::metadata(sql), Component::storage(LOCATION, engine, true)]);

@@ -29,6 +29,8 @@ pub struct WorkerStatus {
     pub name: &'static str,
     /// What it is doing.
     pub state: WorkerState,
+    /// Since when, by the wall clock: a step that has been running for long hangs.
+    pub since: Millis,
     /// When its last step ended, by the wall clock.
     pub last_run: Option<Millis>,
     /// Why its last failed step failed; gone once a step succeeds.
@@ -64,10 +66,11 @@ pub(crate) enum Rest {
 pub(crate) struct Record(Mutex<WorkerStatus>);
 
 impl Record {
-    pub(crate) fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str, at: Millis) -> Self {
         Self(Mutex::new(WorkerStatus {
             name,
             state: WorkerState::Waiting,
+            since: at,
             last_run: None,
             last_error: None,
             runs: 0,
@@ -81,18 +84,21 @@ impl Record {
         self.0.lock().clone()
     }
 
-    pub(crate) fn begin(&self) {
-        self.0.lock().state = WorkerState::Running;
+    pub(crate) fn begin(&self, at: Millis) {
+        let mut status = self.0.lock();
+        (status.state, status.since) = (WorkerState::Running, at);
     }
 
-    pub(crate) fn stopped(&self) {
-        self.0.lock().state = WorkerState::Stopped;
+    pub(crate) fn stopped(&self, at: Millis) {
+        let mut status = self.0.lock();
+        (status.state, status.since) = (WorkerState::Stopped, at);
     }
 
     /// A step ended; says how to rest now.
     pub(crate) fn end(&self, at: Millis, result: Result<Progress, String>) -> Rest {
         let mut status = self.0.lock();
         status.runs += 1;
+        status.since = at;
         status.last_run = Some(at);
         match result {
             Ok(progress) => {

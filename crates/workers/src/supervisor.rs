@@ -40,7 +40,7 @@ impl Supervisor {
     /// Starts a worker: its first step follows at once.
     pub fn spawn(&self, worker: Arc<dyn Worker>) {
         let name = worker.name();
-        let record = Arc::new(Record::new(name));
+        let record = Arc::new(Record::new(name, self.clock.now()));
         let wake = Arc::new(Notify::new());
         let run = run(worker, record.clone(), wake.clone(), self.stop.clone(), self.clock.clone());
         let task = Some(AbortOnDropHandle::new(tokio::spawn(run)));
@@ -75,7 +75,7 @@ impl Supervisor {
                 tracing::warn!(worker = name, "worker aborted: its step did not end before the deadline");
                 aborted.push(name);
             }
-            record.stopped();
+            record.stopped(self.clock.now());
         }
         aborted
     }
@@ -89,7 +89,7 @@ async fn run(
     clock: Arc<dyn Clock>,
 ) {
     while !stop.is_cancelled() {
-        record.begin();
+        record.begin(clock.now());
         let result = step(worker.clone()).await;
         let rest = record.end(clock.now(), result);
         let rested = async {

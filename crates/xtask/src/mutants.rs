@@ -34,6 +34,9 @@ enum Fate {
 
 pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
     let mut patches = read_all(&context.root.join("mutants"))?;
+    if let Some(unknown) = context.mutants.iter().find(|name| !patches.iter().any(|patch| patch.name == **name)) {
+        return Err(Failure::new(format!("no patch named {unknown:?} in mutants/")));
+    }
     patches.retain(|patch| context.mutants.is_empty() || context.mutants.contains(&patch.name));
     let tree = context.target.join("mutants");
     mirror(&context.root, &tree)?;

@@ -1,12 +1,16 @@
 //! `docs/http.md` names what there is, and nothing else.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use roadstead_http::Metrics;
 use roadstead_metadata as metadata;
+use roadstead_registry::SystemClock;
 use roadstead_storage::Operation;
+use roadstead_workers::{Progress, StepError, Supervisor, Worker};
 
 use crate::wire::Running;
 
@@ -30,6 +34,25 @@ fn exported(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Does two things in one step and leaves three.
+#[derive(Debug)]
+struct Busy;
+
+#[async_trait]
+impl Worker for Busy {
+    fn name(&self) -> &'static str {
+        "busy"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    async fn step(&self) -> Result<Progress, StepError> {
+        Ok(Progress { done: 2, more: false, backlog: Some(3) })
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_metric() {
     let server = Running::start(Router::new(), |_| {}).await;
@@ -42,6 +65,14 @@ async fn every_metric() {
     let metrics = Metrics::new("1.2.3");
     metrics.storage_recorder("eu").record(Operation::Body, Ok(()), 1, Duration::ZERO);
     metrics.metadata_recorder().record(metadata::Operation::Commit, metadata::Outcome::Ok, Duration::ZERO);
+    let workers = Arc::new(Supervisor::new(Arc::new(SystemClock::new())));
+    metrics.show_workers(workers.clone());
+    workers.spawn(Arc::new(Busy));
+    while workers.statuses()[0].last_run.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(metrics.text().contains("roadstead_worker_backlog{worker=\"busy\"} 3.0\n"), "{}", metrics.text());
+    assert!(metrics.text().contains("roadstead_worker_done_total{worker=\"busy\"} 2\n"), "{}", metrics.text());
     let all = &exported(of_the_server.text()) | &exported(&metrics.text());
     assert_eq!(all, documented());
 }

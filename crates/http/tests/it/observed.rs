@@ -66,6 +66,24 @@ async fn a_request_leaves_one_line_with_its_id() {
 }
 
 #[tokio::test]
+async fn the_log_names_upload_sessions_without_their_signature() {
+    let server = server().await;
+    let (name, rest) = ("AQEBmsI3VTp7ZbFM2SqUfwqY", "0123456789abcdefghijkl");
+    for path in [format!("/v2/a/b/blobs/uploads/{name}{rest}"), format!("/v2/blobs/uploads/blobs/uploads/{name}{rest}")]
+    {
+        server.get(&path).await;
+    }
+    server.get("/v2/a/b/blobs/uploads/").await;
+    let paths: Vec<_> = access_log().iter().map(|l| l["fields"]["path"].as_str().unwrap().to_owned()).collect();
+    let expected = [
+        format!("/v2/a/b/blobs/uploads/{name}..."),
+        format!("/v2/blobs/uploads/blobs/uploads/{name}..."),
+        "/v2/a/b/blobs/uploads/".to_owned(),
+    ];
+    assert_eq!(paths, expected);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_is_logged_as_such() {
     let server = server().await;
     let mut client = server.connect().await;

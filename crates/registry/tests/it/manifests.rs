@@ -41,6 +41,35 @@ async fn everything_missing_is_listed_and_nothing_is_stored() {
 }
 
 #[tokio::test]
+async fn an_entry_of_an_index_that_may_be_either_is_found_as_manifest_or_blob() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let blob = rig.push("a/b", b"blob").await;
+    let child = rig.put("a/b", "child", &image((&config, 2), &[])).await.unwrap().digest;
+    let size = image((&config, 2), &[]).to_string().len();
+    let entry = |media_type: &str, digest, size| json!({"mediaType": media_type, "digest": digest, "size": size});
+    let index = |entries: &[serde_json::Value]| {
+        json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries,
+        })
+    };
+    let ours = "application/vnd.example.thing+json";
+    let entries = [entry(ours, &child, size), entry(ours, &blob, 4)];
+    rig.put("a/b", "index", &index(&entries)).await.unwrap();
+    // Both are now held by the index.
+    let held = rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&child.to_string())).await;
+    assert!(matches!(held, Err(Error::InUse(_))), "{held:?}");
+    let held = rig.registry.delete_blob(&ME, &name("a/b"), &blob).await;
+    assert!(matches!(held, Err(Error::InUse(_))), "{held:?}");
+    // What is neither is missing, and what says that it is a manifest is not looked for among blobs.
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    for absent in [entry(ours, &sha256(b"neither"), 7), entry(manifest, &blob, 4)] {
+        let refused = rig.put("a/b", "index", &index(&[absent])).await;
+        assert!(matches!(&refused, Err(Error::ManifestBlobUnknown(missing)) if missing.len() == 1), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_blob_of_another_repository_does_not_count() {
     let rig = Rig::new().await;
     let config = rig.push("a/other", b"{}").await;

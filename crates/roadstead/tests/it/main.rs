@@ -10,6 +10,7 @@ mod conformance;
 mod corruption;
 mod crash;
 mod drain;
+mod fatal;
 mod scale;
 mod smoke;
 mod strace;
