@@ -48,7 +48,8 @@ impl App {
         &self.health
     }
 
-    pub(crate) fn metrics(&self) -> &Metrics {
+    /// The metrics that `/metrics` shows.
+    pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 

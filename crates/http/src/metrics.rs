@@ -74,6 +74,11 @@ impl Metrics {
         workers::register(&mut self.0.registry.lock(), supervisor);
     }
 
+    /// Shows how many lines of the log were lost, as `lost` counts them.
+    pub fn show_lost_log_lines(&self, lost: impl Fn() -> u64 + Send + Sync + 'static) {
+        process::register_log(&mut self.0.registry.lock(), lost);
+    }
+
     /// All metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);

@@ -77,5 +77,7 @@ fn run_target(context: &Context, target: &str) -> Result<String, Failure> {
     if !output.status.success() {
         return Err(Failure::new(format!("{}: {}: {}", words(&command), output.status, last_lines(&said, 12))));
     }
-    Ok(said.lines().rev().find(|line| line.starts_with("Done ")).unwrap_or("ended without its closing line").to_owned())
+    let done = said.lines().rev().find(|line| line.starts_with("Done "));
+    done.map(str::to_owned)
+        .ok_or_else(|| Failure::new(format!("ended without a closing line: {}", last_lines(&said, 4))))
 }

@@ -1,7 +1,8 @@
 //! Patches that break an invariant on purpose; a test must go red for each.
 //!
 //! `mutants/*.patch` are unified diffs under two header lines, `# invariant:` and `# test:`; `mutants/README.md` says
-//! how to write one. Each is applied to a copy of the tree, built, and its test command run. *killed* is what it should
+//! how to write one. Before any of them the tests are run on the tree as it is, where they must pass: a test that is red
+//! anyway would call every patch killed. Each patch is then applied to a copy of the tree, built, and its test command run. *killed* is what it should
 //! be; *survived* means that no test guards the line; *broken* that the patch no longer applies or compiles, which
 //! proves nothing and fails too.
 //!
@@ -40,6 +41,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
     patches.retain(|patch| context.mutants.is_empty() || context.mutants.contains(&patch.name));
     let tree = context.target.join("mutants");
     mirror(&context.root, &tree)?;
+    control(context, &tree, &patches)?;
     let mut alive = 0;
     for patch in &patches {
         let started = Instant::now();
@@ -90,6 +92,26 @@ fn mirror(root: &Path, tree: &Path) -> Result<(), Failure> {
     for stale in capture(&mut find)?.lines().filter(|path| !files.iter().any(|file| file == Path::new(path))) {
         std::fs::remove_file(tree.join(stale))?;
     }
+    Ok(())
+}
+
+/// Runs the test of every patch on the unchanged tree.
+fn control(context: &Context, tree: &Path, patches: &[Patch]) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut commands: Vec<&Patch> = patches.iter().collect();
+    commands.sort_by_key(|patch| &patch.test);
+    commands.dedup_by_key(|patch| &patch.test);
+    for patch in &commands {
+        let ran = output(&mut cargo_test(context, tree, patch, BUILD))?;
+        let said = String::from_utf8_lossy(&ran.stdout);
+        if !ran.status.success() {
+            return Err(Failure::new(format!("`{}` fails without any patch: {}", patch.test, last_lines(&said, 6))));
+        }
+        if !said.lines().any(|line| line.starts_with("test ") && line.ends_with("... ok")) {
+            return Err(Failure::new(format!("`{}` of {} runs no test", patch.test, patch.name)));
+        }
+    }
+    println!("{} tests pass without any patch ({:.1} s)", commands.len(), started.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -19,6 +19,27 @@ pub(super) fn register(registry: &mut Registry) {
     registry.register_collector(Box::new(Process));
 }
 
+/// Counts lost lines of the log.
+struct Log<F>(F);
+
+impl<F> fmt::Debug for Log<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+pub(super) fn register_log(registry: &mut Registry, lost: impl Fn() -> u64 + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Log(lost)));
+}
+
+impl<F: Fn() -> u64 + Send + Sync + 'static> Collector for Log<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let lost = ConstCounter::new((self.0)());
+        let help = "Lines of the log that could not be written soon enough and were dropped";
+        lost.encode(encoder.encode_descriptor("roadstead_log_lines_lost", help, None, lost.metric_type())?)
+    }
+}
+
 /// One reading.
 #[derive(Debug, Default, PartialEq)]
 struct Reading {

@@ -73,6 +73,8 @@ async fn every_metric() {
     }
     assert!(metrics.text().contains("roadstead_worker_backlog{worker=\"busy\"} 3.0\n"), "{}", metrics.text());
     assert!(metrics.text().contains("roadstead_worker_done_total{worker=\"busy\"} 2\n"), "{}", metrics.text());
+    metrics.show_lost_log_lines(|| 7);
+    assert!(metrics.text().contains("roadstead_log_lines_lost_total 7\n"), "{}", metrics.text());
     let all = &exported(of_the_server.text()) | &exported(&metrics.text());
     assert_eq!(all, documented());
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 use super::{Exit, complain, print};
 use crate::config::{self, Settings, Sources};
 
-/// Tells everything that is wrong with the configuration in `file`, as it would be with the environment of now.
-pub(super) fn check(file: &Path) -> Exit {
-    match read(Some(file), None, None) {
-        Some(_) => print(&format!("{}: the server would start with this configuration\n", file.display())),
+/// Tells everything that is wrong with the configuration in `file`, if one is given, together with the environment.
+/// Nothing on disk or on the network is looked at.
+pub(super) fn check(file: Option<&Path>) -> Exit {
+    let what = file.map_or_else(|| "environment".into(), |file| file.display().to_string());
+    match read(file, None, None) {
+        Some(_) => print(&format!("{what}: nothing is wrong with this configuration\n")),
         None => Exit::Usage,
     }
 }

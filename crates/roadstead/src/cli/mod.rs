@@ -51,7 +51,7 @@ Exit codes:
 
 /// An OCI registry that does not go down.
 #[derive(Debug, Parser)]
-#[command(name = "roadstead", version, after_help = EXIT_CODES, disable_version_flag = true)]
+#[command(name = "roadstead", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -74,11 +74,11 @@ enum Verb {
 
 #[derive(Debug, Subcommand)]
 enum ConfigVerb {
-    /// Tell everything that is wrong with a configuration file, together with the environment
+    /// Tell everything that is wrong with the configuration: of a file, if one is given, and the environment
     Check {
         /// The file
         #[arg(env = "ROADSTEAD_CONFIG")]
-        file: PathBuf,
+        file: Option<PathBuf>,
     },
     /// Print the reference of all keys, in Markdown
     Reference,
@@ -88,7 +88,7 @@ enum ConfigVerb {
 pub fn run() -> ExitCode {
     let exit = match Arguments::parse().verb {
         Verb::Serve(arguments) => serve::run(&arguments),
-        Verb::Config(ConfigVerb::Check { file }) => config::check(&file),
+        Verb::Config(ConfigVerb::Check { file }) => config::check(file.as_deref()),
         Verb::Config(ConfigVerb::Reference) => print(&crate::config::reference::page()),
         Verb::Version { json } => version::run(json),
     };

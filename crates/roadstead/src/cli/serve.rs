@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{Exit, complain, config, print};
 use crate::compose::{self, Composed};
 use crate::config::Settings;
-use crate::logging;
+use crate::logging::{self, Logging};
 
 /// How long background work may take to end its step once nobody is served any more.
 const WORKERS_END: Duration = Duration::from_secs(5);
@@ -45,13 +45,13 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let Some(settings) = config::read(file, arguments.data_dir.as_deref(), arguments.listen.as_deref()) else {
         return Exit::Usage;
     };
-    logging::start(&settings.log);
+    let logging = logging::start(&settings.log);
     raise_file_limit(settings.http.max_connections as u64);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("roadstead").build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start threads: {error}")),
     };
-    let exit = runtime.block_on(serve(&settings, arguments.accept_lost_commits));
+    let exit = runtime.block_on(serve(&settings, arguments.accept_lost_commits, &logging));
     // What still runs is abandoned: everything acknowledged is on disk.
     runtime.shutdown_background();
     exit
@@ -62,7 +62,7 @@ fn failed(text: &str) -> Exit {
     Exit::Failed
 }
 
-async fn serve(settings: &Settings, accept_lost_commits: bool) -> Exit {
+async fn serve(settings: &Settings, accept_lost_commits: bool, logging: &Logging) -> Exit {
     let mut stops = match stops() {
         Ok(stops) => pin!(stops),
         Err(error) => return failed(&format!("cannot listen for signals: {error}")),
@@ -79,6 +79,7 @@ async fn serve(settings: &Settings, accept_lost_commits: bool) -> Exit {
             return if error.refuses_data() { Exit::Refused } else { exit };
         }
     };
+    composed.app.metrics().show_lost_log_lines(logging.dropped());
     let exit = match Server::new(compose::listener(settings), composed.app.clone()).bind().await {
         Ok(bound) => {
             announce(settings, &bound);

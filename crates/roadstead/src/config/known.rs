@@ -70,7 +70,10 @@ const KNOWN: &[(&str, Standing)] = &[
     ("storage.preferred", Refused(LOCATIONS)),
     ("storage.locations", Refused(LOCATIONS)),
     ("storage.replicate_to", Refused(LOCATIONS)),
-    ("storage.delete.enabled", Needless("true", "ignored: manifests, tags and blobs can always be deleted")),
+    (
+        "storage.delete.enabled",
+        Only("true", "this version cannot refuse deletion; remove the key to accept that, or refuse DELETE in a proxy"),
+    ),
     ("storage.delete", Ignored(NO_EFFECT)),
     ("storage.redirect", Ignored("ignored: blobs are served by this process, never by a redirect")),
     ("storage.cache", Ignored("ignored: descriptors are kept in the metadata and need no cache")),

@@ -21,7 +21,7 @@ log: {level: info, format: text}
 ```
 
 `roadstead config check FILE` tells everything that is wrong with a file at once, and ends with exit code 0 when the
-server would start with it, 2 when it would not. An unknown key is an error.
+configuration is right, 2 when it is not. An unknown key is an error.
 
 ## Where a value comes from
 

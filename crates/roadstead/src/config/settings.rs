@@ -206,7 +206,17 @@ impl Check<'_> {
     }
 }
 
-/// The path without `.` components, for comparison; links are not followed.
+/// The path without `.` and `..` components, for comparison; links are not followed.
 fn plain(path: &Path) -> PathBuf {
-    path.components().filter(|part| *part != Component::CurDir).collect()
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }

@@ -160,7 +160,7 @@ log: {level: warn, formatter: json, fields: {service: registry}, accesslog: {dis
 storage:
   cache: {blobdescriptor: inmemory}
   filesystem: {rootdirectory: /var/lib/registry, maxthreads: 100}
-  delete: {enabled: false}
+  delete: {enabled: true}
   maintenance: {uploadpurging: {enabled: true, age: 24h, interval: 2h}, readonly: {enabled: false}}
 http:
   addr: 127.0.0.1:5000
@@ -189,7 +189,6 @@ middleware: {storage: [{name: cloudfront}]}
         "log.accesslog.disabled",
         "storage.cache",
         "storage.filesystem.maxthreads",
-        "storage.delete.enabled",
         "http.headers",
         "http.debug",
         "health",
@@ -219,6 +218,7 @@ fn what_protects_is_refused_and_never_ignored() {
         "storage: {preferred: eu, locations: {eu: {s3: {}}}, replicate_to: [eu]}",
         "storage: {inmemory: {}, azblob: {container: c}}",
         "version: 0.2",
+        "storage: {delete: {enabled: false}}",
     ] {
         assert!(!errors(text, &[]).is_empty(), "{text}");
     }
@@ -231,6 +231,8 @@ fn what_protects_is_refused_and_never_ignored() {
 fn directories_must_not_contain_each_other() {
     let nested = "storage: {filesystem: {rootdirectory: /data}}\nmetadata: {raft: {directory: /data/./metadata}}";
     contains(&errors(nested, &[]), &["two directories"]);
+    let roundabout = "data_dir: ./x\nmetadata: {raft: {directory: ./y/../x/blobs}}";
+    contains(&errors(roundabout, &[]), &["two directories"]);
     let both = "data_dir: /x\nstorage: {filesystem: {rootdirectory: /a}}\nmetadata: {raft: {directory: /b}}";
     contains(&warnings(both, &[]), &["data_dir: has no effect"]);
 }

@@ -11,6 +11,7 @@ mod corruption;
 mod crash;
 mod drain;
 mod fatal;
+mod log;
 mod scale;
 mod smoke;
 mod strace;
