@@ -24,6 +24,8 @@ pub trait Index: Debug + Send + Sync + 'static {
     async fn manifest_stat(&self, name: &RepositoryName, reference: &Reference) -> Result<Option<ManifestStat>>;
     /// Size and copies of a blob.
     async fn places(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Places>>;
+    /// The same, asked where it is newest: after copies were not where [`Index::places`] said.
+    async fn newest_places(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Places>>;
     /// Whether there is such a repository.
     async fn exists(&self, name: &RepositoryName) -> Result<bool>;
 }
@@ -76,6 +78,10 @@ impl Index for SqlIndex {
             }
         }
         Ok(None)
+    }
+
+    async fn newest_places(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Places>> {
+        Ok(blob::places(&*self.sql, Freshness::Latest, name.as_str(), digest).await?)
     }
 
     async fn exists(&self, name: &RepositoryName) -> Result<bool> {

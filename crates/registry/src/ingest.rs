@@ -144,7 +144,7 @@ impl Registry {
 pub(crate) fn add_blob(batch: &mut Batch, repository: Uuid, placement: &Placement) {
     let at = batch.at;
     batch.push(blob::arrive(&placement.digest, placement.size, at));
-    batch.extend(placement::add(placement, at));
+    batch.extend(placement::put(placement, at));
     batch.push(blob::link(repository, &placement.digest));
 }
 

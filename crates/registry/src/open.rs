@@ -4,9 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Body, Engine, ErrorKind, ObjectKey};
+use roadstead_storage::{Body, Engine, Error as StorageError, ErrorKind, Locations, ObjectKey};
+use uuid::Uuid;
 
-use crate::{Action, Caller, Error, Registry, Result};
+use crate::{Action, Caller, Error, Index, Registry, Result};
+
+/// Where a copy is.
+type Copy = (Arc<dyn Engine>, ObjectKey);
 
 /// A blob that the caller may read.
 #[derive(Debug)]
@@ -16,7 +20,10 @@ pub struct OpenBlob {
     /// Its size in bytes.
     pub size: u64,
     /// Copies, nearest first.
-    copies: Vec<(Arc<dyn Engine>, ObjectKey)>,
+    copies: Vec<Copy>,
+    name: RepositoryName,
+    index: Arc<dyn Index>,
+    locations: Locations,
 }
 
 impl Registry {
@@ -31,17 +38,12 @@ impl Registry {
         let Some(places) = self.index.places(name, digest).await? else {
             return Err(self.unknown(name, Error::BlobUnknown(*digest)).await?);
         };
-        let mut copies = Vec::with_capacity(places.copies.len());
-        for (location, key) in places.copies {
-            // A location that this instance does not have configured is no copy it can serve.
-            if let Some(location) = self.locations.by_id(location) {
-                copies.push((location.engine.clone(), ObjectKey::new(key)?));
-            }
-        }
+        let copies = reachable(&self.locations, places.copies)?;
         if copies.is_empty() {
             return Err(Error::Damaged(format!("blob {digest} has no copy at any configured location")));
         }
-        Ok(OpenBlob { digest: *digest, size: places.size, copies })
+        let (name, index, locations) = (name.clone(), self.index.clone(), self.locations.clone());
+        Ok(OpenBlob { digest: *digest, size: places.size, copies, name, index, locations })
     }
 
     /// `otherwise`, or `NameUnknown` when it is the repository that is missing.
@@ -50,25 +52,66 @@ impl Registry {
     }
 }
 
+/// The copies that this instance can serve: at locations that it has configured.
+fn reachable(locations: &Locations, copies: Vec<(Uuid, String)>) -> Result<Vec<Copy>> {
+    let here = copies.into_iter().filter_map(|(location, key)| Some((locations.by_id(location)?, key)));
+    here.map(|(location, key)| Ok((location.engine.clone(), ObjectKey::new(key)?))).collect()
+}
+
 impl OpenBlob {
     /// The bytes, all or a range that lies within them. Tries each copy; one that is missing, of another size or out
-    /// of reach does not fail the pull while another can serve it.
+    /// of reach does not fail the pull while another can serve it. A push replaces copies, so when one is not what it
+    /// should be, it is asked once more where they are.
     pub async fn read(&self, range: Option<Range<u64>>) -> Result<Body> {
-        let mut last = None;
-        for (engine, key) in &self.copies {
-            match engine.read(key, range.clone()).await {
+        let failed = match self.read_from(&self.copies, &range).await {
+            Ok(body) => return Ok(body),
+            Err(failed) if !failed.moved => return Err(failed.error.into()),
+            Err(failed) => failed.error,
+        };
+        let elsewhere = match self.index.newest_places(&self.name, &self.digest).await {
+            Ok(Some(places)) => self.not_tried(places.copies)?,
+            Ok(None) => return Err(Error::BlobUnknown(self.digest)),
+            Err(_) => Vec::new(),
+        };
+        if elsewhere.is_empty() {
+            return Err(failed.into());
+        }
+        self.read_from(&elsewhere, &range).await.map_err(|failed| failed.error.into())
+    }
+
+    fn not_tried(&self, copies: Vec<(Uuid, String)>) -> Result<Vec<Copy>> {
+        let mut found = reachable(&self.locations, copies)?;
+        found.retain(|(_, key)| self.copies.iter().all(|(_, tried)| tried != key));
+        Ok(found)
+    }
+
+    async fn read_from(&self, copies: &[Copy], range: &Option<Range<u64>>) -> std::result::Result<Body, Unread> {
+        let text = format!("blob {} has no copy", self.digest);
+        let mut unread = Unread { error: StorageError::new(ErrorKind::NotFound, text), moved: false };
+        for (engine, key) in copies {
+            let error = match engine.read(key, range.clone()).await {
                 Ok(read) if read.size == self.size => return Ok(read.body),
                 Ok(read) => {
                     let text = format!("{key} has {} bytes, blob {} has {}", read.size, self.digest, self.size);
-                    tracing::error!(digest = %self.digest, %key, "{text}");
-                    last = Some(roadstead_storage::Error::new(ErrorKind::Corrupt, text));
+                    StorageError::new(ErrorKind::Corrupt, text)
                 }
-                Err(error) => {
-                    tracing::error!(digest = %self.digest, %key, %error, "copy cannot be read");
-                    last = Some(error);
+                // The range lies within the blob.
+                Err(error) if error.kind() == ErrorKind::InvalidRange => {
+                    StorageError::new(ErrorKind::Corrupt, error.to_string())
                 }
-            }
+                Err(error) => error,
+            };
+            tracing::error!(digest = %self.digest, %key, %error, "copy cannot be read");
+            unread.moved |= matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt);
+            unread.error = error;
         }
-        Err(last.map_or_else(|| Error::Damaged(format!("blob {} has no copy", self.digest)), Error::from))
+        Err(unread)
     }
+}
+
+/// Why no copy could be read.
+struct Unread {
+    error: StorageError,
+    /// Whether one was not there, or not what it should be.
+    moved: bool,
 }

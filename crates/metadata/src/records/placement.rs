@@ -5,11 +5,17 @@ use crate::{Millis, Statement};
 use roadstead_oci::Digest;
 use uuid::Uuid;
 
+/// A copy that another one replaced is deleted no sooner than this many milliseconds later: whoever has just looked up
+/// its key still finds it.
+pub const REPLACED_KEPT: Millis = 60_000;
+
 sql! {
-    ADD = "INSERT INTO placement (digest, location_id, object_key, size, verified_at) VALUES ($1, $2, $3, $4, $5) \
-        ON CONFLICT (digest, location_id) DO NOTHING";
-    REAP_UNLESS_PLACED = "INSERT INTO reap (location_id, object_key, attempts, not_before) SELECT $1, $2, 0, $3 \
-        WHERE NOT EXISTS (SELECT 1 FROM placement WHERE digest = $4 AND location_id = $5 AND object_key = $6)";
+    REAP_REPLACED = "INSERT INTO reap (location_id, object_key, attempts, not_before) \
+        SELECT location_id, object_key, 0, $1 FROM placement WHERE digest = $2 AND location_id = $3 AND object_key <> $4 \
+        ON CONFLICT (location_id, object_key) DO NOTHING";
+    PLACE = "INSERT INTO placement (digest, location_id, object_key, size, verified_at) VALUES ($1, $2, $3, $4, $5) \
+        ON CONFLICT (digest, location_id) DO UPDATE \
+        SET object_key = excluded.object_key, size = excluded.size, verified_at = excluded.verified_at";
 }
 
 /// A freshly published, verified object of a blob.
@@ -25,24 +31,16 @@ pub struct Placement {
     pub size: u64,
 }
 
-/// Records a copy. When the location has one already, that one stays and the new object is handed to the reaper.
-pub fn add(placement: &Placement, at: Millis) -> [Statement; 2] {
+/// Records a copy. One that the location has already is replaced and handed to the reaper: the new object has just
+/// been verified, while nobody knows what became of the old one, and so a push heals what was lost.
+pub fn put(placement: &Placement, at: Millis) -> [Statement; 2] {
     let Placement { digest, location, object_key, size } = placement;
+    let (location, key) = (*location, object_key.as_str());
     [
         Statement::new(
-            ADD,
-            vec![digest.into(), (*location).into(), object_key.clone().into(), (*size as i64).into(), at.into()],
+            REAP_REPLACED,
+            vec![at.saturating_add(REPLACED_KEPT).into(), digest.into(), location.into(), key.into()],
         ),
-        Statement::new(
-            REAP_UNLESS_PLACED,
-            vec![
-                (*location).into(),
-                object_key.clone().into(),
-                at.into(),
-                digest.into(),
-                (*location).into(),
-                object_key.clone().into(),
-            ],
-        ),
+        Statement::new(PLACE, vec![digest.into(), location.into(), key.into(), (*size as i64).into(), at.into()]),
     ]
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use roadstead_oci::{Algorithm, Digest, Page};
 use roadstead_registry::{Error, Mount};
+use roadstead_storage::ObjectKey;
 
-use crate::rig::{ME, Rig, body, image, name, noise, sha256};
+use crate::rig::{ME, Rig, body, image, length, name, noise, sha256};
 
 #[tokio::test]
 async fn a_pushed_blob_pulls_whole_and_in_ranges() {
@@ -52,17 +53,83 @@ async fn a_blob_is_seen_only_through_repositories_that_link_it() {
 }
 
 #[tokio::test]
-async fn a_second_push_of_the_same_bytes_keeps_one_object_and_reaps_the_other() {
+async fn a_second_push_of_the_same_bytes_takes_the_place_of_the_first_and_reaps_it() {
     let rig = Rig::new().await;
     rig.push("a/b", b"same").await;
-    let before = rig.objects("blobs/").await;
     let digest = rig.push("a/c", b"same").await;
     assert_eq!(rig.count("SELECT count(*) FROM placement").await, 1);
     assert_eq!(rig.count("SELECT count(*) FROM reap").await, 1);
     let both = "SELECT count(*) FROM reap r JOIN placement p ON p.object_key = r.object_key";
     assert_eq!(rig.count(both).await, 0, "the object that is in use is to be deleted");
-    assert_eq!(rig.pull("a/c", &digest).await.unwrap(), b"same");
-    assert!(rig.objects("blobs/").await.contains(&before[0]));
+    let now = roadstead_registry::Clock::now(&*rig.clock);
+    assert!(rig.count("SELECT not_before FROM reap").await > now, "a reader may have just looked up the old key");
+    for repository in ["a/b", "a/c"] {
+        assert_eq!(rig.pull(repository, &digest).await.unwrap(), b"same");
+    }
+}
+
+/// What became of the bytes behind the registry's back: gone, or cut short.
+async fn damage(rig: &Rig, lost: bool) {
+    for key in rig.objects("blobs/").await {
+        let key = ObjectKey::new(key).unwrap();
+        rig.store.delete(&key).await.unwrap();
+        if !lost {
+            rig.store.put_small(&key, bytes::Bytes::from_static(b"by"), false).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_push_heals_a_blob_whose_object_is_lost_or_cut_short() {
+    for lost in [true, false] {
+        let rig = Rig::new().await;
+        let digest = rig.push("a/b", b"bytes").await;
+        damage(&rig, lost).await;
+        assert!(matches!(rig.pull("a/b", &digest).await, Err(Error::Damaged(_))));
+        rig.push("a/b", b"bytes").await;
+        assert_eq!(rig.pull("a/b", &digest).await.unwrap(), b"bytes");
+
+        damage(&rig, lost).await;
+        let session = rig.registry.start_upload(&ME, &name("a/b"), Algorithm::Sha256).await.unwrap().session;
+        rig.registry.append_upload(&ME, &name("a/b"), &session, length(b"bytes"), body(b"bytes")).await.unwrap();
+        rig.registry.finish_upload(&ME, &name("a/b"), &session, digest, length(b""), body(b"")).await.unwrap();
+        assert_eq!(rig.pull("a/b", &digest).await.unwrap(), b"bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_push_heals_a_manifest_that_is_kept_as_a_blob() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let mut json = image((&config, 2), &[]);
+    json["annotations"] = serde_json::json!({"large": "A".repeat(100 << 10)});
+    rig.put("a/b", "v1", &json).await.unwrap();
+    damage(&rig, true).await;
+    rig.put("a/b", "v1", &json).await.unwrap();
+    let found = rig.registry.manifest(&ME, &name("a/b"), &"v1".parse().unwrap()).await.unwrap();
+    assert_eq!(found.bytes, json.to_string());
+}
+
+/// The reaper was faster than a reader between its question and its read.
+#[tokio::test]
+async fn a_reader_whose_copy_was_replaced_and_deleted_finds_the_new_one() {
+    for lost in [true, false] {
+        let rig = Rig::new().await;
+        let digest = rig.push("a/b", b"bytes").await;
+        let open = rig.registry.open_blob(&ME, &name("a/b"), &digest).await.unwrap();
+        damage(&rig, lost).await;
+        for range in [None, Some(1..4)] {
+            assert!(matches!(open.read(range).await.map(drop), Err(Error::Damaged(_))));
+        }
+        rig.push("a/b", b"bytes").await;
+        for (range, wanted) in [(None, &b"bytes"[..]), (Some(1..4), b"yte")] {
+            let read: Vec<_> = open.read(range).await.unwrap().map(|chunk| chunk.unwrap()).collect().await;
+            assert_eq!(read.concat(), wanted);
+        }
+        rig.registry.delete_blob(&ME, &name("a/b"), &digest).await.unwrap();
+        damage(&rig, lost).await;
+        assert!(matches!(open.read(None).await.map(drop), Err(Error::BlobUnknown(_))));
+    }
 }
 
 #[tokio::test]
