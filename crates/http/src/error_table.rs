@@ -234,6 +234,11 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
             let message = format!("{component} does not answer; try again later");
             Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(5)
         }
+        Error::Uncertain(cause) => {
+            tracing::error!(component = "metadata", %cause, "a commit got no answer");
+            let message = "metadata does not answer; try again later";
+            Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(5)
+        }
         Error::Full(cause) => {
             tracing::error!(%cause, "refused a push: storage is full");
             Row::new(StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable, "the registry's storage is full").close()

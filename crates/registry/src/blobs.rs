@@ -42,7 +42,7 @@ impl Registry {
         batch.extend(blob::rely(digest, at));
         batch.push(blob::touch_link(repository, digest, at));
         match self.try_commit(batch).await {
-            Err(Error::ReadOnly(_) | Error::Unavailable { .. }) => Ok(true),
+            Err(Error::ReadOnly(_) | Error::Unavailable { .. } | Error::Uncertain(_)) => Ok(true),
             outcome => outcome,
         }
     }

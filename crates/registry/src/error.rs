@@ -92,6 +92,9 @@ pub enum Error {
         /// For the log.
         cause: String,
     },
+    /// Metadata did not answer a commit in time: it may have happened. A retry will tell.
+    #[error("metadata did not say whether it happened: {0}")]
+    Uncertain(String),
     /// The store is full.
     #[error("storage is full: {0}")]
     Full(String),
@@ -120,6 +123,14 @@ pub enum BodyError {
     Superseded,
 }
 
+impl Error {
+    /// Whether the use case that failed with this surely changed nothing in metadata, so that what it published for it
+    /// is named by nobody.
+    pub(crate) fn nothing_happened(&self) -> bool {
+        !matches!(self, Error::Uncertain(_))
+    }
+}
+
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
         match error {
@@ -134,7 +145,7 @@ impl From<CommitError> for Error {
         match error {
             CommitError::Conflict(_) => Error::Contended,
             CommitError::Unavailable(cause) => Error::ReadOnly(cause),
-            CommitError::Unknown(cause) => Error::Unavailable { component: "metadata", cause },
+            CommitError::Unknown(cause) => Error::Uncertain(cause),
             CommitError::TooLarge(cause) | CommitError::Failed(cause) => Error::Internal(cause),
         }
     }

@@ -33,10 +33,23 @@ impl Registry {
         self.commit_blob(name, &placement, None).await
     }
 
+    /// Where an object of `digest` will be published; nothing is written yet.
+    pub(crate) fn plan(&self, digest: Digest, size: u64) -> Result<Placement> {
+        let object_key = new_object_key(&digest)?.to_string();
+        Ok(Placement { digest, location: self.preferred().id, object_key, size })
+    }
+
     /// Publishes verified bytes at the preferred location; metadata does not know of them yet.
     pub(crate) async fn publish(&self, digest: Digest, announced: Announced, body: ByteStream) -> Result<Placement> {
-        let location = self.preferred();
-        let key = new_object_key(&digest)?;
+        let planned = self.plan(digest, 0)?;
+        let size = self.publish_as(&planned, announced, body).await?;
+        Ok(Placement { size, ..planned })
+    }
+
+    /// Publishes verified bytes where they were planned to be; how many they are.
+    pub(crate) async fn publish_as(&self, planned: &Placement, announced: Announced, body: ByteStream) -> Result<u64> {
+        let (location, digest) = (self.preferred(), planned.digest);
+        let key = ObjectKey::new(planned.object_key.as_str())?;
         let mut writer = location.engine.writer(&key).await?;
         let size = match self.fill(&mut *writer, &digest, announced, body).await {
             Ok(size) => size,
@@ -46,7 +59,7 @@ impl Registry {
             }
         };
         writer.finish().await?;
-        Ok(Placement { digest, location: location.id, object_key: key.to_string(), size })
+        Ok(size)
     }
 
     async fn fill(
@@ -85,10 +98,7 @@ impl Registry {
         session: Option<&UploadRecord>,
     ) -> Result<()> {
         let outcome = self.try_commit_blob(name, placement, session).await;
-        // Only when surely nothing happened may the object go; otherwise the scrub will find out.
-        if let Err(Error::ReadOnly(_) | Error::Contended | Error::UploadBusy) = &outcome {
-            self.discard(placement).await;
-        }
+        self.discard_unless_named(&outcome, placement).await;
         outcome
     }
 
@@ -127,15 +137,24 @@ impl Registry {
         }
     }
 
+    /// Removes the object of a use case that failed, unless its commit may have happened all the same: that object
+    /// may be named, and stays.
+    pub(crate) async fn discard_unless_named<T>(&self, outcome: &Result<T>, placement: &Placement) {
+        match outcome {
+            Err(error) if error.nothing_happened() => self.discard(placement).await,
+            _ => {}
+        }
+    }
+
     /// Removes an object that metadata surely does not name.
-    pub(crate) async fn discard(&self, placement: &Placement) {
+    async fn discard(&self, placement: &Placement) {
         let (Some(location), Ok(key)) =
             (self.locations.by_id(placement.location), ObjectKey::new(placement.object_key.as_str()))
         else {
             return;
         };
         if let Err(error) = location.engine.delete(&key).await {
-            tracing::warn!(%error, digest = %placement.digest, "object of a refused push stays until the next scrub");
+            tracing::warn!(%error, digest = %placement.digest, "object of a refused push cannot be deleted and stays");
         }
     }
 }
@@ -173,7 +192,7 @@ pub(crate) fn verify(expected: &Digest, actual: Digest) -> Result<()> {
     }
 }
 
-/// Frees what a writer wrote; a store that cannot even do that is swept later.
+/// Frees what a writer wrote; what a store cannot even free now, its sweep of temporary bytes finds.
 pub(crate) async fn abandon(writer: Box<dyn Writer>) {
     if let Err(error) = writer.abort().await {
         tracing::warn!(%error, "bytes of a failed upload stay until the next sweep");

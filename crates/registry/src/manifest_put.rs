@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use roadstead_metadata::Batch;
 use roadstead_metadata::records::manifest::{INLINE_BYTES, ManifestStat, NewManifest};
 use roadstead_metadata::records::placement::Placement;
 use roadstead_metadata::records::{blob, manifest, referrer, tag};
@@ -17,6 +18,9 @@ use crate::{Action, Caller, Error, Registry, Result};
 
 /// Most tags that one push may set besides its reference.
 const TAGS: usize = 100;
+
+/// At most so many bytes of a manifest's annotations, as JSON, are shown in lists of referrers.
+const SHOWN_BYTES: usize = 64 << 10;
 
 /// A manifest to push.
 #[derive(Debug, Clone)]
@@ -80,19 +84,10 @@ impl Registry {
         parsed: &Manifest,
         put: &PutManifest,
     ) -> Result<ManifestPushed> {
-        // Bytes before metadata: a manifest too large for a row is an object first.
-        let stored = if put.bytes.len() > INLINE_BYTES {
-            let bytes = put.bytes.clone();
-            let body = futures::stream::once(async move { Ok(bytes) }).boxed();
-            Some(self.publish(digest, Some(put.bytes.len() as u64), body).await?)
-        } else {
-            None
-        };
-        let outcome = self.try_commit_manifest(name, digest, parsed, put, stored.as_ref()).await;
-        if let (Err(error), Some(placement)) = (&outcome, &stored)
-            && !matches!(error, Error::Unavailable { .. } | Error::Internal(_))
-        {
-            self.discard(placement).await;
+        let mut published = None;
+        let outcome = self.try_commit_manifest(name, digest, parsed, put, &mut published).await;
+        if let Some(object) = &published {
+            self.discard_unless_named(&outcome, object).await;
         }
         outcome
     }
@@ -103,41 +98,62 @@ impl Registry {
         digest: Digest,
         parsed: &Manifest,
         put: &PutManifest,
-        stored: Option<&Placement>,
+        published: &mut Option<Placement>,
     ) -> Result<ManifestPushed> {
-        let subject = parsed.subject.as_ref().map(|subject| subject.digest);
-        let stat = ManifestStat { digest, media_type: parsed.media_type.clone(), size: put.bytes.len() as u64 };
+        // A manifest too large for a row is an object.
+        let size = put.bytes.len();
+        let object = if size > INLINE_BYTES { Some(self.plan(digest, size as u64)?) } else { None };
         for _ in 0..ROUNDS {
-            let target = self.push_target(name).await?;
-            let mut named = self.check_named(&target, parsed).await?;
-            let mut batch = self.batch();
-            let at = batch.at;
-            target.ensure(name, &mut batch);
-            if let Some(placement) = stored {
-                add_blob(&mut batch, target.id, placement);
-                named.blobs.push(digest);
-            }
-            batch.push(manifest::put_content(&digest, &put.bytes));
-            let new = NewManifest {
-                repository: target.id,
-                stat: &stat,
-                subject,
-                blobs: &named.blobs,
-                children: &named.children,
-            };
-            batch.extend(manifest::put(&new, at));
-            if let Some(subject) = &subject {
-                let (artifact_type, annotations) = shown(parsed);
-                batch.push(referrer::add(target.id, subject, &digest, &artifact_type, &annotations));
-            }
-            for tag in tags(put) {
-                batch.extend(tag::set(target.id, tag, &digest, at));
+            let batch = self.manifest_batch(name, digest, parsed, put, object.as_ref()).await?;
+            // Bytes before metadata, but only for a batch that can be committed.
+            if let (Some(object), None) = (&object, &published) {
+                let bytes = put.bytes.clone();
+                let body = futures::stream::once(async move { Ok(bytes) }).boxed();
+                self.publish_as(object, Some(size as u64), body).await?;
+                *published = Some(object.clone());
             }
             if self.try_commit(batch).await? {
-                return Ok(ManifestPushed { digest, subject });
+                return Ok(ManifestPushed { digest, subject: parsed.subject.as_ref().map(|subject| subject.digest) });
             }
         }
         Err(Error::Contended)
+    }
+
+    /// All that a manifest changes, as far as metadata knows now, and small enough to be committed.
+    async fn manifest_batch(
+        &self,
+        name: &RepositoryName,
+        digest: Digest,
+        parsed: &Manifest,
+        put: &PutManifest,
+        object: Option<&Placement>,
+    ) -> Result<Batch> {
+        let subject = parsed.subject.as_ref().map(|subject| subject.digest);
+        let stat = ManifestStat { digest, media_type: parsed.media_type.clone(), size: put.bytes.len() as u64 };
+        let target = self.push_target(name).await?;
+        let mut named = self.check_named(&target, parsed).await?;
+        let mut batch = self.batch();
+        let at = batch.at;
+        target.ensure(name, &mut batch);
+        if let Some(placement) = object {
+            add_blob(&mut batch, target.id, placement);
+            named.blobs.push(digest);
+        }
+        batch.push(manifest::put_content(&digest, &put.bytes));
+        let (blobs, children) = (&named.blobs[..], &named.children[..]);
+        batch.extend(manifest::put(&NewManifest { repository: target.id, stat: &stat, subject, blobs, children }, at));
+        if let Some(subject) = &subject {
+            let artifact_type = parsed.referrer_artifact_type().unwrap_or_default();
+            let annotations = shown(&parsed.annotations);
+            batch.push(referrer::add(target.id, subject, &digest, artifact_type, &annotations));
+        }
+        for tag in tags(put) {
+            batch.extend(tag::set(target.id, tag, &digest, at));
+        }
+        // The bounds of manifests, tags and annotations keep every batch far below this.
+        let list = if children.len() > blobs.len() { "manifests" } else { "layers" };
+        batch.check().map_err(|e| Error::Unsupported(format!("{list}: the manifest names too much at once ({e})")))?;
+        Ok(batch)
     }
 
     /// Everything the manifest names must be in the repository, with the size its descriptor states.
@@ -198,9 +214,19 @@ fn tags(put: &PutManifest) -> impl Iterator<Item = &Tag> {
     reference.into_iter().chain(&put.tags).filter(move |tag| seen.insert(tag.as_str()))
 }
 
-/// What a referrers list shows of a manifest: artifact type and annotations (as JSON).
-fn shown(parsed: &Manifest) -> (String, String) {
-    let artifact_type = parsed.referrer_artifact_type().unwrap_or_default().to_owned();
-    let annotations: &BTreeMap<String, String> = &parsed.annotations;
-    (artifact_type, serde_json::to_string(annotations).unwrap_or_else(|_| "{}".to_owned()))
+/// What a referrers list shows of a manifest's annotations, as JSON: all of them, or, when they are larger than
+/// [`SHOWN_BYTES`], those that fit, in the order of their names. None is cut; the manifest itself has them all.
+fn shown(annotations: &BTreeMap<String, String>) -> String {
+    let json = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let mut list = String::from("{");
+    for (name, value) in annotations {
+        let entry = format!("{}:{}", json(name), json(value));
+        if list.len() + entry.len() + 2 <= SHOWN_BYTES {
+            if list.len() > 1 {
+                list.push(',');
+            }
+            list.push_str(&entry);
+        }
+    }
+    list + "}"
 }

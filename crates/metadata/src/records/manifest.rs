@@ -14,15 +14,18 @@ sql! {
     PUT = "INSERT INTO manifest (repository_id, digest, media_type, size, subject, pushed_at) \
         VALUES ($1, $2, $3, $4, $5, $6) \
         ON CONFLICT (repository_id, digest) DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at";
-    GUARD_BLOBS = "INSERT INTO guard (ok) SELECT 0 WHERE $1 <> \
-        (SELECT count(*) FROM repository_blob WHERE repository_id = $2 AND digest IN ($3))";
-    GUARD_CHILDREN = "INSERT INTO guard (ok) SELECT 0 WHERE $1 <> \
-        (SELECT count(*) FROM manifest WHERE repository_id = $2 AND digest IN ($3))";
+    CLEAR_BLOBS = "DELETE FROM manifest_blob WHERE repository_id = $1 AND manifest = $2";
+    CLEAR_CHILDREN = "DELETE FROM manifest_child WHERE repository_id = $1 AND manifest = $2";
     PUT_BLOBS = "INSERT INTO manifest_blob (repository_id, manifest, blob) SELECT $1, $2, digest \
-        FROM repository_blob WHERE repository_id = $3 AND digest IN ($4) ON CONFLICT (repository_id, manifest, blob) DO NOTHING";
+        FROM repository_blob WHERE repository_id = $3 AND digest IN ($4)";
     PUT_CHILDREN = "INSERT INTO manifest_child (repository_id, manifest, child) SELECT $1, $2, digest \
-        FROM manifest WHERE repository_id = $3 AND digest IN ($4) ON CONFLICT (repository_id, manifest, child) DO NOTHING";
-    TOUCH_BLOBS = "UPDATE repository_blob SET touched_at = $1 WHERE repository_id = $2 AND digest IN ($3) AND touched_at < $4";
+        FROM manifest WHERE repository_id = $3 AND digest IN ($4)";
+    GUARD_BLOBS = "INSERT INTO guard (ok) SELECT 0 WHERE $1 <> \
+        (SELECT count(*) FROM manifest_blob WHERE repository_id = $2 AND manifest = $3)";
+    GUARD_CHILDREN = "INSERT INTO guard (ok) SELECT 0 WHERE $1 <> \
+        (SELECT count(*) FROM manifest_child WHERE repository_id = $2 AND manifest = $3)";
+    TOUCH_BLOBS = "UPDATE repository_blob SET touched_at = $1 WHERE repository_id = $2 AND digest IN \
+        (SELECT blob FROM manifest_blob WHERE repository_id = $3 AND manifest = $4) AND touched_at < $5";
     DELETE = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
     GUARD_EXISTS = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
         (SELECT 1 FROM manifest WHERE repository_id = $1 AND digest = $2)";
@@ -122,10 +125,12 @@ pub fn put_content(digest: &Digest, bytes: &[u8]) -> Statement {
 }
 
 /// The rows of a manifest, after its content; conflicts unless everything it names is there.
+///
+/// The digests stand in the batch once: a manifest may name thousands. What was found is inserted, and the guard
+/// counts that; whatever an earlier push of the same manifest left is cleared first, so that the count is exact.
 pub fn put(new: &NewManifest<'_>, at: Millis) -> Vec<Statement> {
     let repository = || Value::from(new.repository);
     let digest = || Value::from(&new.stat.digest);
-    let list = |digests: &[Digest]| Value::List(digests.iter().map(Value::from).collect());
     let mut statements = vec![Statement::new(
         PUT,
         vec![
@@ -137,15 +142,18 @@ pub fn put(new: &NewManifest<'_>, at: Millis) -> Vec<Statement> {
             at.into(),
         ],
     )];
-    for (named, guard, put) in [(new.blobs, GUARD_BLOBS, PUT_BLOBS), (new.children, GUARD_CHILDREN, PUT_CHILDREN)] {
+    for (named, clear, put, guard) in
+        [(new.blobs, CLEAR_BLOBS, PUT_BLOBS, GUARD_BLOBS), (new.children, CLEAR_CHILDREN, PUT_CHILDREN, GUARD_CHILDREN)]
+    {
+        statements.push(Statement::new(clear, vec![repository(), digest()]));
         if !named.is_empty() {
-            let count = Value::from(named.len() as i64);
-            statements.push(Statement::new(guard, vec![count, repository(), list(named)]));
-            statements.push(Statement::new(put, vec![repository(), digest(), repository(), list(named)]));
+            let (count, list) = (named.len() as i64, Value::List(named.iter().map(Value::from).collect()));
+            statements.push(Statement::new(put, vec![repository(), digest(), repository(), list]));
+            statements.push(Statement::new(guard, vec![count.into(), repository(), digest()]));
         }
     }
     if !new.blobs.is_empty() {
-        let touch = vec![at.into(), repository(), list(new.blobs), at.into()];
+        let touch = vec![at.into(), repository(), repository(), digest(), at.into()];
         statements.push(Statement::new(TOUCH_BLOBS, touch));
     }
     statements

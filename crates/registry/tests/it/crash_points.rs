@@ -20,6 +20,17 @@ async fn a_commit_without_an_answer_happens_once() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_object_whose_commit_may_have_happened_stays() {
+    let rig = Rig::new().await;
+    rig.faults.fail_next_commit(Fault::UnknownButDone);
+    (0..100).for_each(|_| rig.faults.fail_next_commit(Fault::UnknownNotDone));
+    let digest = sha256(b"bytes");
+    let outcome = rig.registry.push_blob(&ME, &name("a/b"), digest, Some(5), body(b"bytes")).await;
+    assert!(matches!(outcome, Err(Error::Uncertain(_))), "{outcome:?}");
+    assert_eq!(rig.pull("a/b", &digest).await.unwrap(), b"bytes");
+}
+
 #[tokio::test]
 async fn read_only_metadata_refuses_pushes_serves_pulls_and_leaves_no_object() {
     let rig = Rig::new().await;

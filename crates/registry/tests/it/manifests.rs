@@ -1,7 +1,7 @@
 //! Manifests, tags, referrers, lists.
 
 use bytes::Bytes;
-use roadstead_oci::{Page, Tag};
+use roadstead_oci::{Algorithm, Digest, Page, Tag};
 use roadstead_registry::{Error, PutManifest, ReferrersQuery};
 use serde_json::json;
 
@@ -95,6 +95,47 @@ async fn a_large_manifest_is_kept_as_a_blob_and_pulls_the_same() {
     assert_eq!((found.info.digest, found.bytes), (pushed.digest, Bytes::from(json.to_string())));
     rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&pushed.digest.to_string())).await.unwrap();
     assert!(matches!(rig.registry.manifest(&ME, &name("a/b"), &reference("v1")).await, Err(Error::ManifestUnknown(_))));
+}
+
+/// The most a manifest may name, each digest as long as they get, with the most tags and annotations to show.
+#[tokio::test]
+async fn the_largest_manifest_there_may_be_fits_into_one_commit() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let digests: Vec<Digest> = (0..10_000).map(|n| Digest::of(Algorithm::Sha512, format!("{n}").as_bytes())).collect();
+    rig.link_all("a/b", &digests).await;
+    let mut json = image((&config, 2), &digests.iter().map(|digest| (digest, 1)).collect::<Vec<_>>());
+    json["subject"] = json!({"mediaType": "x/y", "digest": sha256(b"subject"), "size": 3});
+    json["annotations"] = json!({"large": "A".repeat(1 << 20), "note": "shown", "some": "B".repeat(60 << 10)});
+    assert!(json.to_string().len() < 4 << 20);
+    let tags = (0..50).map(|n| format!("{n:0128}").parse().unwrap()).collect();
+    let bytes = Bytes::from(json.to_string());
+    let put = PutManifest { reference: reference("v1"), content_type: None, tags, bytes: bytes.clone() };
+    for _ in 0..2 {
+        rig.registry.put_manifest(&ME, &name("a/b"), put.clone()).await.unwrap();
+        assert_eq!(rig.count("SELECT count(*) FROM manifest_blob").await, 10_002);
+    }
+    assert_eq!(rig.registry.manifest(&ME, &name("a/b"), &reference("v1")).await.unwrap().bytes, bytes);
+    // Too much to show is left out as a whole.
+    let query = ReferrersQuery::default();
+    let found = rig.registry.referrers(&ME, &name("a/b"), &sha256(b"subject"), &query).await.unwrap();
+    let shown: Vec<&str> = found.manifests[0].annotations.keys().map(String::as_str).collect();
+    assert_eq!(shown, ["note", "some"]);
+}
+
+#[tokio::test]
+async fn a_large_manifest_that_is_refused_leaves_no_object() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let before = rig.objects("").await;
+    let mut json = image((&config, 2), &[(&sha256(b"missing"), 1)]);
+    json["annotations"] = json!({"large": "A".repeat(100 << 10)});
+    assert!(matches!(rig.put("a/b", "v1", &json).await, Err(Error::ManifestBlobUnknown(_))));
+    assert_eq!(rig.objects("").await, before);
+    json["layers"] = json!([]);
+    rig.commit("CREATE TRIGGER broken BEFORE INSERT ON tag BEGIN INSERT INTO absent VALUES (1); END").await;
+    assert!(matches!(rig.put("a/b", "v1", &json).await, Err(Error::Internal(_))));
+    assert_eq!(rig.objects("").await, before, "a commit that failed did not happen");
 }
 
 #[tokio::test]

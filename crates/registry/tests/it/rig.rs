@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use roadstead_metadata::{Memory, Millis, Sql, migrate, schema};
+use roadstead_metadata::records::{blob, repository};
+use roadstead_metadata::{Batch, Freshness, Memory, Millis, Sql, Statement, migrate, schema};
 use roadstead_oci::{Algorithm, Digest, Page, Reference, RepositoryName};
 use roadstead_registry::{
     BodyError, ByteStream, Caller, Chunk, Clock, Everyone, Limits, ManifestPushed, Parts, PutManifest, Registry, Result,
@@ -104,12 +105,29 @@ impl Rig {
         self.registry.tags(&ME, &name(repository), &Page::default()).await.unwrap().names
     }
 
+    /// Makes blobs of one byte each known to a repository that exists, without their bytes.
+    pub async fn link_all(&self, repository: &str, digests: &[Digest]) {
+        let id = repository::find(&*self.sql, Freshness::Latest, repository).await.unwrap().unwrap();
+        for some in digests.chunks(200) {
+            let mut batch = Batch::new(Uuid::now_v7(), 5);
+            for digest in some {
+                batch.push(blob::arrive(digest, 1, 5)).push(blob::link(id, digest));
+            }
+            self.sql.commit(batch).await.unwrap();
+        }
+    }
+
+    /// Carries out a statement of the test's own.
+    pub async fn commit(&self, statement: &'static str) {
+        let mut batch = Batch::new(Uuid::now_v7(), 5);
+        batch.push(Statement::new(statement, vec![]));
+        self.sql.commit(batch).await.unwrap();
+    }
+
     /// Rows of a table, for what must not be left behind.
     pub async fn count(&self, statement: &'static str) -> i64 {
-        let rows = self
-            .sql
-            .query(roadstead_metadata::Freshness::Latest, roadstead_metadata::Statement::new(statement, vec![]));
-        rows.await.unwrap()[0].integer(0).unwrap()
+        let rows = self.sql.query(Freshness::Latest, Statement::new(statement, vec![])).await.unwrap();
+        rows[0].integer(0).unwrap()
     }
 }
 
