@@ -11,7 +11,14 @@
 use crate::Migration;
 
 /// All migrations, oldest first.
-pub const MIGRATIONS: &[Migration] = &[Migration { version: 1, name: "registry", sqlite: REGISTRY_SQLITE }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "registry", sqlite: REGISTRY_SQLITE },
+    Migration { version: 2, name: "referrers by type", sqlite: REFERRERS_BY_TYPE_SQLITE },
+];
+
+// A page of one artifact type costs what it shows, however many referrers of other types a subject has.
+const REFERRERS_BY_TYPE_SQLITE: &[&str] =
+    &["CREATE INDEX referrer_by_type ON referrer (repository_id, subject, artifact_type, digest)"];
 
 const REGISTRY_SQLITE: &[&str] = &[
     // Users and organizations share one space of names. kind: 0 system, 1 user, 2 organization.

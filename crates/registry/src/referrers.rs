@@ -6,7 +6,7 @@ use roadstead_oci::{Descriptor, Digest, RepositoryName};
 use crate::{Action, Caller, Error, Registry, Result};
 
 /// A page ends before its annotations pass so many bytes, so that the answer stays a manifest of bearable size.
-const PAGE_BYTES: usize = 2 << 20;
+const PAGE_BYTES: u64 = 2 << 20;
 
 /// Which referrers are wanted.
 #[derive(Debug, Clone, Default)]
@@ -45,17 +45,11 @@ impl Registry {
             subject,
             artifact_type: query.artifact_type.as_deref(),
             after: query.after.as_ref(),
-            limit: limit as i64 + 1,
+            limit,
+            bytes: PAGE_BYTES,
         };
-        let found = referrer::page(&*self.sql, &page).await?;
-        let mut bytes = 0;
-        let fits = found.iter().take(limit).take_while(|record| {
-            bytes += record.annotations.len();
-            bytes <= PAGE_BYTES || bytes == record.annotations.len()
-        });
-        let manifests = fits.map(descriptor).collect::<Result<Vec<_>>>()?;
-        let more = manifests.len() < found.len();
-        let next = manifests.last().map(|last| last.digest).filter(|_| more);
+        let (found, next) = referrer::page(&*self.sql, &page).await?;
+        let manifests = found.iter().map(descriptor).collect::<Result<_>>()?;
         Ok(Referrers { manifests, next })
     }
 }

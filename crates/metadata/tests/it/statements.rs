@@ -64,3 +64,15 @@ fn no_statement_reads_a_whole_table() {
         plan.iter().find(|step| slow(step) || sorts(step)).map(|step| step[3].clone())
     });
 }
+
+/// Of many referrers, those of a rare type are found without a look at the others.
+#[test]
+fn referrers_of_a_type_are_found_by_their_type() {
+    let database = database();
+    let of_type: Vec<_> = records::all_sql().into_iter().filter(|(name, _)| name.ends_with("_OF_TYPE")).collect();
+    assert_eq!(of_type.len(), 2);
+    for (name, sql) in of_type {
+        let plan = ask(&database, &format!("EXPLAIN QUERY PLAN {sql}"));
+        assert!(plan.iter().any(|step| step[3].contains("referrer_by_type")), "{name}: {plan:?}");
+    }
+}

@@ -1,6 +1,11 @@
 //! Manifests, tags, referrers, lists.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
+use roadstead_metadata::{Batch, CommitError, Committed, Freshness, QueryError, Rows, Sql, Statement, Status, Value};
 use roadstead_oci::{Algorithm, Digest, Page, Tag};
 use roadstead_registry::{Error, PutManifest, ReferrersQuery};
 use serde_json::json;
@@ -252,6 +257,59 @@ async fn referrers_come_in_pages() {
     assert_eq!(seen.len(), 5);
     seen.dedup();
     assert_eq!(seen.len(), 5);
+}
+
+/// Metadata that weighs its answers.
+#[derive(Debug)]
+struct Scales(Arc<dyn Sql>, AtomicUsize);
+
+#[async_trait::async_trait]
+impl Sql for Scales {
+    async fn query_many(&self, fresh: Freshness, asked: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
+        let answers = self.0.query_many(fresh, asked).await?;
+        let bytes = answers.iter().flatten().flat_map(|row| &row.0).map(Value::size).sum();
+        self.1.fetch_add(bytes, Ordering::SeqCst);
+        Ok(answers)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        self.0.commit(batch).await
+    }
+
+    fn status(&self) -> Status {
+        self.0.status()
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_referrers_takes_no_more_memory_than_it_shows() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let subject = sha256(b"absent");
+    for n in 0..120 {
+        let mut json = image((&config, 2), &[]);
+        json["annotations"] = json!({"n": n.to_string(), "large": "A".repeat(60 << 10)});
+        json["subject"] = json!({"mediaType": "x/y", "digest": subject, "size": 3});
+        rig.put("a/b", "latest", &json).await.unwrap();
+    }
+    let scales = Arc::new(Scales(rig.sql.clone(), AtomicUsize::new(0)));
+    let registry = rig.restarted_over(scales.clone()).await;
+    for artifact_type in [None, Some("application/vnd.oci.image.config.v1+json".to_owned())] {
+        let (mut seen, mut pages, mut after) = (HashSet::new(), 0, None);
+        loop {
+            scales.1.store(0, Ordering::SeqCst);
+            let query = ReferrersQuery { limit: None, after, artifact_type: artifact_type.clone() };
+            let page = registry.referrers(&ME, &name("a/b"), &subject, &query).await.unwrap();
+            let bytes = scales.1.load(Ordering::SeqCst);
+            assert!(bytes < (2 << 20) + (64 << 10), "{bytes} bytes for {} referrers", page.manifests.len());
+            seen.extend(page.manifests.iter().map(|descriptor| descriptor.digest));
+            (pages, after) = (pages + 1, page.next);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((seen.len(), pages), (120, 4));
+    }
 }
 
 #[tokio::test]

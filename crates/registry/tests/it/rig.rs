@@ -65,6 +65,11 @@ impl Rig {
         start(&self.sql, &self.location, &self.clock).await
     }
 
+    /// The same over metadata that the test put something around.
+    pub async fn restarted_over(&self, sql: Arc<dyn Sql>) -> Arc<Registry> {
+        start(&sql, &self.location, &self.clock).await
+    }
+
     pub async fn objects(&self, prefix: &str) -> Vec<String> {
         let listed = self.store.list(prefix, None, 10_000).await.unwrap();
         listed.into_iter().map(|object| object.key.to_string()).collect()
