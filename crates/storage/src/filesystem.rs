@@ -8,13 +8,14 @@
 //!   another process made and may not have synced.
 //! - A crash leaves only files in `<root>/tmp/` (removed by [`Sweep`]) and staged objects.
 //!
-//! Every call that may block runs on tokio's blocking threads, in as few hops as possible: reading or publishing
-//! a small object is one. Deliberately absent: chown, locks, extended attributes, sidecar files.
+//! Every call that may block runs on tokio's blocking threads, in as few hops as possible: publishing a small object is
+//! one, and so is reading one that is not in the kernel's memory; one that is needs none. Deliberately absent: chown, locks, extended attributes, sidecar files.
 //!
 //! This is the one place of the workspace that may use `std::fs`; everything else stores through an engine.
 #![allow(clippy::disallowed_methods, reason = "the filesystem engine is where std::fs belongs")]
 
 mod append;
+mod buffers;
 mod compose;
 mod directories;
 mod durable;
@@ -42,6 +43,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Sweep, Swept, Writer};
+use buffers::Buffers;
 use directories::Directories;
 use failure::failed;
 use staged::StagedObjects;
@@ -57,6 +59,9 @@ struct Store {
     root: PathBuf,
     directories: Directories,
     staged: StagedObjects,
+    buffers: Arc<Buffers>,
+    /// Always, but in tests of what happens when the kernel has nothing in memory.
+    asks_for_cached: bool,
     probing: AtomicBool,
 }
 
@@ -73,6 +78,8 @@ impl Filesystem {
                 root,
                 directories,
                 staged: StagedObjects::default(),
+                buffers: Arc::default(),
+                asks_for_cached: true,
                 probing: AtomicBool::new(false),
             }),
         })
@@ -167,6 +174,9 @@ impl Engine for Filesystem {
     }
 
     async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, Error> {
+        if let Some(opened) = self.store.open_cached(key, range.clone()) {
+            return Ok(opened.into_read());
+        }
         let key = key.clone();
         let opened = self.run(move |store| store.open_object(key, range)).await?;
         Ok(opened.into_read())
