@@ -26,8 +26,11 @@ pub(crate) enum Outcome {
     Diverged(String),
 }
 
-/// The statements of one transaction: take the operation id, the batch, count the commit.
-pub(crate) fn statements(batch: Batch) -> Result<Vec<(Cow<'static, str>, Params)>, CommitError> {
+/// What one transaction carries out, in order.
+pub(crate) type Statements = Vec<(Cow<'static, str>, Params)>;
+
+/// The statements of one batch: take the operation id, the batch, count the commit.
+pub(crate) fn statements(batch: Batch) -> Result<Statements, CommitError> {
     let mut statements = Vec::with_capacity(batch.statements.len() + 2);
     let operation = vec![Value::from(batch.operation), Value::from(batch.at)];
     statements.push((Cow::Borrowed(base::TAKE_OPERATION), params(operation).unwrap_or_default()));

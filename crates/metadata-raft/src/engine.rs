@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::barrier::Barrier;
-use crate::commit::{self, Outcome};
+use crate::commit::{self, Outcome, Statements};
+use crate::committer::{Committer, Ground};
 use crate::directory::Directory;
 use crate::disk::Reserve;
 use crate::high_water::Raiser;
@@ -31,7 +32,7 @@ pub struct RaftSql {
     health: Arc<Health>,
     reserve: Arc<Reserve>,
     barrier: Arc<Barrier>,
-    raiser: tokio::sync::RwLock<Option<Raiser>>,
+    committer: Committer,
     /// What [`RaftSql::shutdown`] takes away.
     running: Mutex<Option<Running>>,
 }
@@ -39,6 +40,24 @@ pub struct RaftSql {
 struct Running {
     directory: Directory,
     watchdog: JoinHandle<()>,
+    committing: JoinHandle<Arc<Node>>,
+}
+
+/// hiqlite and the mark, for the committer.
+struct Node {
+    client: Client,
+    raiser: Raiser,
+}
+
+#[async_trait]
+impl Ground for Node {
+    async fn carry_out(&self, statements: Statements) -> Outcome {
+        commit::sort(self.client.txn(statements).await)
+    }
+
+    async fn raise(&self) -> Result<(), String> {
+        self.raiser.raise().await
+    }
 }
 
 impl std::fmt::Debug for RaftSql {
@@ -63,6 +82,8 @@ impl RaftSql {
             every: options.timings.watch,
         };
         let watchdog = tokio::spawn(watchdog::watch(client.clone(), Arc::clone(&health), watched));
+        let node = Arc::new(Node { client: client.clone(), raiser });
+        let (committer, committing) = Committer::start(node, Arc::clone(&health));
         Ok(Self {
             client,
             cluster,
@@ -70,8 +91,8 @@ impl RaftSql {
             health,
             reserve,
             barrier: Arc::default(),
-            raiser: tokio::sync::RwLock::new(Some(raiser)),
-            running: Mutex::new(Some(Running { directory, watchdog })),
+            committer,
+            running: Mutex::new(Some(Running { directory, watchdog, committing })),
         })
     }
 
@@ -90,16 +111,23 @@ impl RaftSql {
     /// does nothing.
     pub async fn shutdown(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { mut directory, watchdog }) = running else { return };
+        let Some(Running { mut directory, watchdog, mut committing }) = running else { return };
         watchdog.abort();
-        // Waits for the commits under way, which hold it for reading.
-        let raiser = self.raiser.write().await.take();
+        self.committer.close();
+        // No caller waits longer than this, so no answer is awaited that anybody could still get.
+        let answered = tokio::time::timeout(self.commit_within, &mut committing).await;
         self.health.stopped();
         let stopped = node::stop(&self.client, &mut directory).await;
-        let trusted = stopped && !self.health.has_diverged();
-        // Ends the thread of the mark, which reads the database, before that is written out.
+        let answered = match answered {
+            Ok(answered) => answered.ok(),
+            // What was still under way is answered by the end of the node.
+            Err(_) => tokio::time::timeout(self.commit_within, committing).await.ok().and_then(Result::ok),
+        };
+        // An answer that nobody has looked at may say that the database is behind its log.
+        let trusted = stopped && answered.is_some() && !self.health.has_diverged();
         let vouch = move || {
-            drop(raiser);
+            // Ends the thread of the mark, which reads the database, before that is written out.
+            drop(answered);
             match trusted {
                 true => clean_stop::vouch(&directory),
                 false => Ok(()),
@@ -171,34 +199,9 @@ impl Sql for RaftSql {
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
         batch.check()?;
         self.writable()?;
-        let statements = commit::statements(batch)?;
-        let raiser = self.raiser.read().await;
-        let Some(raiser) = raiser.as_ref() else {
-            return Err(CommitError::Unavailable("shut down".to_owned()));
-        };
-        let under_way = raiser.announce();
-        let answer = tokio::time::timeout(self.commit_within, self.client.txn(statements)).await;
-        drop(under_way);
-        let Ok(answer) = answer else {
-            return Err(CommitError::Unknown(format!("no answer within {} s", self.commit_within.as_secs_f32())));
-        };
-        let committed = match commit::sort(answer) {
-            Outcome::Committed(committed) => committed,
-            Outcome::Refused(error) => return Err(error),
-            Outcome::Diverged(reason) => {
-                self.health.diverged(&reason);
-                return Err(CommitError::Unknown(reason));
-            }
-        };
-        if let Err(reason) = raiser.raise().await {
-            self.health.fatal(&reason);
-            return Err(CommitError::Unknown(reason));
-        }
-        // An entry before this one may have failed on this machine only. On replay it will happen, and this one may
-        // then find its guards broken.
-        match self.health.has_diverged() {
-            true => Err(CommitError::Unknown("the database is behind its log".to_owned())),
-            false => Ok(committed),
+        match tokio::time::timeout(self.commit_within, self.committer.commit(batch)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(CommitError::Unknown(format!("no answer within {} s", self.commit_within.as_secs_f32()))),
         }
     }
 
@@ -209,7 +212,7 @@ impl Sql for RaftSql {
 
 impl Drop for RaftSql {
     fn drop(&mut self) {
-        if let Some(Running { mut directory, watchdog }) =
+        if let Some(Running { mut directory, watchdog, .. }) =
             self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             watchdog.abort();

@@ -29,6 +29,7 @@ mod answers;
 mod barrier;
 mod clean_stop;
 mod commit;
+mod committer;
 mod directory;
 mod disk;
 mod engine;

@@ -151,3 +151,33 @@ async fn a_commit_that_meets_a_full_disk_is_unknown_and_none_is_acknowledged_aft
     assert_eq!(ids(&sql).await, (0..=acknowledged).collect::<Vec<_>>());
     sql.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_nobody_waits_for_is_looked_at_all_the_same() {
+    let Some(disk) = SmallDisk::mount("a_commit_that_nobody_waits_for", 64) else { return };
+    let directory = disk.path().join("metadata");
+    let mut options = quick(&directory, 0);
+    options.timings.watch = Duration::from_secs(3600);
+    let sql = RaftSql::open(options).await.unwrap();
+    make_table(&sql).await;
+    let log = directory.join("raft/logs/0000000000000001.wal");
+    until(&sql, |_| is_allocated(&log)).await;
+    disk.fill(64 << 10);
+    // The log has room for it, the database has not.
+    let large =
+        Statement::new("INSERT INTO note(id, body) VALUES ($1, $2)", vec![1i64.into(), "x".repeat(1 << 19).into()]);
+    let missed = batch(vec![large]);
+    let mut dropped = Box::pin(sql.commit(missed.clone()));
+    assert!(futures::poll!(&mut dropped).is_pending());
+    drop(dropped);
+    // Smaller ones would fit.
+    let refused = commit(&sql, vec![insert(2)]).await;
+    assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");
+    disk.free();
+    sql.shutdown().await;
+    drop(sql);
+
+    let sql = RaftSql::open(quick(&directory, 0)).await.unwrap();
+    assert!(sql.commit(missed).await.unwrap().replayed, "the log had it");
+    sql.shutdown().await;
+}

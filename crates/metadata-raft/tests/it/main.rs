@@ -9,3 +9,4 @@ mod disk_full;
 mod opening;
 mod suite;
 mod support;
+mod throughput;
