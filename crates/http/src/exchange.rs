@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tracing::Span;
 use crate::metrics::{HttpMetrics, Sample};
 use crate::pulse::Busy;
 use crate::request_id::{HEADER, RequestId};
+use crate::streams::Taking;
 
 /// The status in log and metrics of a request whose client left before it was answered.
 const CLIENT_LEFT: u16 = 499;
@@ -27,6 +28,12 @@ const CLIENT_LEFT: u16 = 499;
 const SESSION_NAME: usize = 24;
 /// Longer user agents are cut in the log.
 const USER_AGENT_MAX: usize = 256;
+/// The most that an HTTP/2 stream is given at a time. What hyper holds for a client that takes nothing is so bounded,
+/// and a client that is merely slow shows progress in steps as small. It is the size of HTTP/2's frames.
+const PIECE: usize = 16 * 1024;
+/// The last bytes of a response, which may wait after its body has ended, are copied: they shall not keep alive the
+/// much larger buffers they were read into.
+const TAIL: u64 = 128 * 1024;
 
 /// What a request is about, as far as its path tells.
 #[derive(Debug, Clone, Default)]
@@ -182,7 +189,8 @@ impl Running {
         if left == Some(0) {
             self.exchange.complete.store(true, Ordering::Relaxed);
         }
-        Response::from_parts(head, Outbound { body, left, running: self })
+        let (taking, rest) = (Taking::current(), Bytes::new());
+        Response::from_parts(head, Outbound { body, rest, taking, left, running: self })
     }
 }
 
@@ -197,9 +205,37 @@ impl Drop for Running {
 #[derive(Debug)]
 pub(crate) struct Outbound {
     body: Body,
+    /// What the body gave and an HTTP/2 stream was not given yet.
+    rest: Bytes,
+    /// Where an HTTP/2 stream's progress is noted.
+    taking: Option<Taking>,
     /// Bytes still to come, if their number is known.
     left: Option<u64>,
     running: Running,
+}
+
+impl Outbound {
+    /// The next piece of what the body gave.
+    fn piece(&mut self) -> Bytes {
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        if self.left.is_none_or(|left| left <= TAIL) { Bytes::copy_from_slice(&piece) } else { piece }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.taking.is_none() {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        }
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.piece()))))
+    }
 }
 
 impl http_body::Body for Outbound {
@@ -211,15 +247,21 @@ impl http_body::Body for Outbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = &mut *self;
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Some(taking) = &this.taking {
+            taking.taken();
+        }
+        let frame = this.poll_body(cx);
         let exchange = &this.running.exchange;
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |d| d.len() as u64);
                 exchange.sent.fetch_add(bytes, Ordering::Relaxed);
                 this.left = this.left.map(|left| left.saturating_sub(bytes));
-                if this.left == Some(0) || this.body.is_end_stream() {
+                if this.left == Some(0) || this.is_end_stream() {
                     exchange.complete.store(true, Ordering::Relaxed);
+                }
+                if let Some(taking) = &this.taking {
+                    taking.handed_over();
                 }
             }
             Poll::Ready(None) => exchange.complete.store(true, Ordering::Relaxed),
@@ -233,10 +275,11 @@ impl http_body::Body for Outbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // Asked for before the first frame, when nothing rests here.
         self.body.size_hint()
     }
 }

@@ -29,6 +29,7 @@ mod request_id;
 mod server;
 mod settings;
 mod stream;
+mod streams;
 
 pub use app::App;
 pub use health::{Component, Condition, Finding, Health, Probe, Prober, STRIKES, Verdict};

@@ -8,8 +8,7 @@
 //! again, so that ten thousand clients who only keep a connection open cost little.
 //!
 //! On HTTP/2 the bytes that arrive while nothing is in flight are mostly pings and settings, so there only the idle
-//! time counts. A client that stops taking one HTTP/2 stream while others flow is not noticed: its window bounds
-//! what it can hold.
+//! time counts. A client that stops taking one HTTP/2 stream is noticed by the stream's task ([`crate::streams`]).
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
@@ -30,6 +30,7 @@ use crate::metrics::HttpMetrics;
 use crate::pulse::{Due, Patience, Pulse};
 use crate::settings::Settings;
 use crate::stream::Watched;
+use crate::streams::Streams;
 
 /// A wish to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +130,7 @@ impl Connections {
     fn new(settings: &Settings, app: App) -> Self {
         let patience =
             Patience { head: settings.header_timeout, idle: settings.idle_timeout, write: settings.body_timeout };
-        let protocols = Arc::new(Protocols::new(settings));
+        let protocols = Arc::new(Protocols::new(settings, app.metrics().http()));
         Self { tasks: JoinSet::new(), drain: CancellationToken::new(), protocols, patience, app }
     }
 
@@ -199,11 +200,11 @@ impl Drop for Open {
 #[derive(Debug)]
 struct Protocols {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
 }
 
 impl Protocols {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings, metrics: &HttpMetrics) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -213,14 +214,14 @@ impl Protocols {
             .max_header_size(settings.max_header_bytes)
             // How much of a pushed blob is read at once; a connection starts with far less.
             .max_buf_size(256 * 1024);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(Streams { patience: settings.body_timeout, metrics: metrics.clone() });
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(settings.max_streams)
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
-            .max_send_buf_size(1 << 20);
+            .max_send_buf_size(64 * 1024);
         Self { http1, http2 }
     }
 }

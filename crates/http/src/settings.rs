@@ -14,7 +14,7 @@ pub struct Settings {
     pub max_headers: usize,
     /// Bytes of request line and header fields of one request; default 32 KiB. More answer 431.
     pub max_header_bytes: usize,
-    /// Streams at once on one HTTP/2 connection; default 250.
+    /// Streams at once on one HTTP/2 connection; default 100.
     pub max_streams: u32,
     /// From the first byte of a request's head to its last; default 15 s. Then the connection is closed.
     pub header_timeout: Duration,
@@ -22,7 +22,7 @@ pub struct Settings {
     /// it is the client who closes and no request crosses with our closing. Then the connection is closed.
     pub idle_timeout: Duration,
     /// Without one byte of a request body that is waited for (the request answers 408), or with a client that takes
-    /// none of a response (its connection is closed); default 60 s.
+    /// nothing of a response (its connection is closed, on HTTP/2 its stream); default 60 s.
     pub body_timeout: Duration,
     /// From the stop signal until the listener closes, while health answers 503 and requests are still served;
     /// default 5 s. Long enough for every load balancer to notice.
@@ -39,7 +39,7 @@ impl Settings {
             max_connections: 16_384,
             max_headers: 100,
             max_header_bytes: 32 * 1024,
-            max_streams: 250,
+            max_streams: 100,
             header_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(120),
             body_timeout: Duration::from_secs(60),

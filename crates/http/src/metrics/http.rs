@@ -81,7 +81,7 @@ impl HttpMetrics {
         registry.register("roadstead_http_connections_accepted", "Connections accepted", new.accepted.clone());
         registry.register(
             "roadstead_http_connections_given_up",
-            "Connections closed because the client was idle or too slow",
+            "Connections and HTTP/2 streams closed because the client was idle or too slow",
             new.given_up.clone(),
         );
         new
@@ -96,7 +96,7 @@ impl HttpMetrics {
         self.sent.get_or_create(&route).inc_by(s.sent);
     }
 
-    /// Counts a connection that was given up.
+    /// Counts a connection, or a stream of one, that was given up.
     pub(crate) fn gave_up(&self, reason: &'static str) {
         self.given_up.get_or_create(&Reason { reason }).inc();
     }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
 
-use crate::wire::{Running, collect, http2, http2_get};
+use crate::wire::{HeldClock, Running, collect, http2, http2_get, http2_with_window};
 
 fn hello() -> Router {
     Router::new().route("/hello", get(|| async { "hello" }))
@@ -113,6 +115,41 @@ async fn a_client_that_takes_nothing_is_given_up() {
         }
     };
     timeout(Duration::from_secs(120), given_up).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_stream_without_a_window_is_given_up_and_its_connection_lives() {
+    let chunk = || Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[7; 65_536]));
+    let large = move || async move { axum::body::Body::from_stream(futures::stream::repeat_with(chunk).take(16)) };
+    let whole = || async { vec![7_u8; 1 << 20] };
+    let api = hello().route("/stream", get(large)).route("/whole", get(whole));
+    let server = Running::start(api, |_| {}).await;
+    let (mut sender, connection) = http2_with_window(server.addr, 1).await;
+    let driver = tokio::spawn(connection);
+    let begun = Instant::now();
+    let mut stalled = Vec::new();
+    let clock = HeldClock::hold();
+    for path in ["/stream", "/whole"] {
+        stalled.push(sender.send_request(http2_get(server.addr, path)).await.unwrap().into_body());
+    }
+    drop(clock);
+    // Nobody reads them; each has been sent the one byte that its window allows.
+    let given_up = async {
+        while !server.get("/metrics").await.text().contains("\nroadstead_http_requests_in_flight 1\n") {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), given_up).await.unwrap();
+    assert!((60..=62).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    let metrics = server.get("/metrics").await;
+    assert!(metrics.text().contains("given_up_total{reason=\"slow_stream\"} 2"), "{}", metrics.text());
+    let _clock = HeldClock::hold();
+    let response = sender.send_request(http2_get(server.addr, "/hello")).await.unwrap();
+    assert_eq!(collect(response).await, "hello");
+    for body in stalled {
+        assert!(body.collect().await.is_err(), "it must not look like the end");
+    }
+    driver.abort();
 }
 
 #[tokio::test]

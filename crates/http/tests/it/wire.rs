@@ -188,6 +188,16 @@ pub(crate) async fn http2(
     hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap()
 }
 
+/// The same by a client that grants each stream a window of so many bytes.
+pub(crate) async fn http2_with_window(
+    addr: SocketAddr,
+    window: u32,
+) -> (hyper::client::conn::http2::SendRequest<Full<Bytes>>, impl Future<Output = hyper::Result<()>>) {
+    let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(window).handshake(io).await.unwrap()
+}
+
 /// A GET over HTTP/2.
 pub(crate) fn http2_get(addr: SocketAddr, path: &str) -> http::Request<Full<Bytes>> {
     http::Request::get(format!("http://{addr}{path}")).body(Full::default()).unwrap()
