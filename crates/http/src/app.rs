@@ -15,6 +15,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use roadstead_registry::Error;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
@@ -31,6 +32,8 @@ pub struct App {
     health: Health,
     metrics: Metrics,
     router: Router,
+    /// Cancelled when request bodies are to end, because the server will not be there much longer.
+    bodies_end: CancellationToken,
 }
 
 impl App {
@@ -41,11 +44,16 @@ impl App {
         for path in ["/load_balancer_status", "/_ping", "/health", "/health/instance"] {
             router = router.route(path, get(show_health).with_state(health.clone()));
         }
-        Self { health, metrics, router: router.merge(api) }
+        Self { health, metrics, router: router.merge(api), bodies_end: CancellationToken::new() }
     }
 
     pub(crate) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Ends request bodies that are still coming, so that what arrived can be acknowledged and their clients told.
+    pub(crate) fn end_bodies(&self) {
+        self.bodies_end.cancel();
     }
 
     /// The metrics that `/metrics` shows.
@@ -60,7 +68,7 @@ impl App {
         remote: SocketAddr,
         pulse: Arc<Pulse>,
     ) -> Result<Response<Outbound>, Infallible> {
-        let exchange = Exchange::begin(&request, remote);
+        let exchange = Exchange::begin(&request, remote, self.bodies_end.clone());
         let running = Running::new(Arc::clone(&exchange), self.metrics.http(), pulse.begin());
         let http1 = request.version() < Version::HTTP_2;
         let connection = Arc::clone(&pulse);

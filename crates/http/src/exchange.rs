@@ -15,6 +15,7 @@ use http::header::{CONTENT_LENGTH, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::metrics::{HttpMetrics, Sample};
@@ -49,6 +50,8 @@ pub(crate) struct Labels {
 pub(crate) struct Exchange {
     pub(crate) id: RequestId,
     pub(crate) remote: std::net::SocketAddr,
+    /// Cancelled when the request's body is to end before its end.
+    pub(crate) body_ends: CancellationToken,
     started: Instant,
     method: Method,
     path: String,
@@ -63,12 +66,17 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Begins the record of `request`.
-    pub(crate) fn begin<B>(request: &Request<B>, remote: std::net::SocketAddr) -> Arc<Self> {
+    pub(crate) fn begin<B>(
+        request: &Request<B>,
+        remote: std::net::SocketAddr,
+        body_ends: CancellationToken,
+    ) -> Arc<Self> {
         let id = RequestId::accept(request.headers().get(HEADER));
         let span = tracing::info_span!("request", request_id = id.as_str());
         Arc::new(Self {
             id,
             remote,
+            body_ends,
             started: Instant::now(),
             method: request.method().clone(),
             path: logged_path(request.uri().path()),

@@ -1,4 +1,5 @@
-//! A request's body as the domain reads it: bytes in order, given up when the client stalls.
+//! A request's body as the domain reads it: bytes in order, given up when the client stalls, and ended when the server
+//! will not be there much longer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,7 @@ use futures::Stream;
 use http_body::Body as _;
 use roadstead_registry::BodyError;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A body being read. After an error it yields nothing more.
 pub(crate) struct Inbound {
@@ -18,12 +20,15 @@ pub(crate) struct Inbound {
     /// Since when the reader waits for the client; time the reader spends elsewhere is not the client's.
     waiting: Option<Instant>,
     timer: Pin<Box<Sleep>>,
+    /// Ready when the server ends the body.
+    ends: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
 }
 
 impl Inbound {
-    pub(crate) fn new(body: Body, limit: Duration) -> Self {
-        Self { body, limit, waiting: None, timer: Box::pin(sleep(limit)), ended: false }
+    pub(crate) fn new(body: Body, limit: Duration, ends: CancellationToken) -> Self {
+        let (timer, ends) = (Box::pin(sleep(limit)), Box::pin(ends.cancelled_owned()));
+        Self { body, limit, waiting: None, timer, ends, ended: false }
     }
 
     /// Ready when the client has been waited for too long.
@@ -47,6 +52,11 @@ impl Stream for Inbound {
         let this = &mut *self;
         if this.ended {
             return Poll::Ready(None);
+        }
+        // First, since a client that never stops sending must be told too.
+        if this.ends.as_mut().poll(cx).is_ready() {
+            this.ended = true;
+            return Poll::Ready(Some(Err(BodyError::Draining)));
         }
         loop {
             let Poll::Ready(next) = Pin::new(&mut this.body).poll_frame(cx) else {
@@ -89,7 +99,7 @@ mod tests {
 
     fn inbound() -> (mpsc::UnboundedSender<Chunk>, Inbound) {
         let (sender, receiver) = mpsc::unbounded::<Chunk>();
-        (sender, Inbound::new(Body::from_stream(receiver), LIMIT))
+        (sender, Inbound::new(Body::from_stream(receiver), LIMIT, CancellationToken::new()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -118,6 +128,19 @@ mod tests {
         };
         let (next, ()) = tokio::join!(body.next(), late);
         assert_eq!(next.unwrap().unwrap(), "b");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_ended_though_its_client_goes_on() {
+        let (sender, receiver) = mpsc::unbounded::<Chunk>();
+        let ends = CancellationToken::new();
+        let mut body = Inbound::new(Body::from_stream(receiver), LIMIT, ends.clone());
+        sender.unbounded_send(Ok(Bytes::from_static(b"a"))).unwrap();
+        sender.unbounded_send(Ok(Bytes::from_static(b"b"))).unwrap();
+        assert_eq!(body.next().await.unwrap().unwrap(), "a");
+        ends.cancel();
+        assert!(matches!(body.next().await, Some(Err(BodyError::Draining))));
+        assert!(body.next().await.is_none());
     }
 
     #[tokio::test]

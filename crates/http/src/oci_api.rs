@@ -89,7 +89,7 @@ async fn handle(
     let name = routed.as_ref().ok().and_then(Route::repository).cloned();
     let answer = match routed {
         Ok(route) => match Call::new(api, head) {
-            Ok(call) => serve(route, &call, Payload::new(body, timeout)).await,
+            Ok(call) => serve(route, &call, Payload::new(body, timeout, exchange.body_ends.clone())).await,
             Err(failure) => Err(failure),
         },
         Err(error) => Err(error.into()),

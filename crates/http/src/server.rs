@@ -3,7 +3,8 @@
 //!
 //! Draining, in order: health answers 503 while everything is still served, so that load balancers look elsewhere;
 //! the listener closes; idle connections close and busy ones after their response (`Connection: close`, GOAWAY);
-//! what is left at the deadline is cut off. A second stop ends at once.
+//! shortly before the deadline request bodies that still come are ended, so that what arrived of them is acknowledged
+//! and their clients are told to come back (503); what is left at the deadline is cut off. A second stop ends at once.
 //!
 //! Deliberately absent: TLS, which is a stream under this server, not a part of it.
 
@@ -11,6 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use hyper::server::conn::{http1, http2};
@@ -31,6 +33,10 @@ use crate::pulse::{Due, Patience, Pulse};
 use crate::settings::Settings;
 use crate::stream::Watched;
 use crate::streams::Streams;
+
+/// How long before the deadline of a drain request bodies are ended, at least; a fifth of a longer deadline. Time for
+/// what arrived to become durable and for the answer to reach the client.
+const LAST: Duration = Duration::from_secs(1);
 
 /// A wish to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +116,7 @@ impl Bound {
         connections.drain.cancel();
         let finished = tokio::select! {
             biased;
-            finished = timeout(settings.drain_deadline, connections.finish()) => finished.is_ok(),
+            finished = connections.finish_within(settings.drain_deadline) => finished,
             _ = stops.next() => return connections.cut_off(Ended::AtOnce).await,
         };
         if finished { Ended::Drained } else { connections.cut_off(Ended::Deadline).await }
@@ -161,6 +167,17 @@ impl Connections {
             let _open = open;
             served.serve(stream).await;
         });
+    }
+
+    /// Waits until all have ended; `false` when some have not at the deadline.
+    async fn finish_within(&mut self, deadline: Duration) -> bool {
+        let last = (deadline / 5).max(LAST).min(deadline);
+        if timeout(deadline - last, self.finish()).await.is_ok() {
+            return true;
+        }
+        tracing::info!(connections = self.tasks.len(), "stopping: request bodies still coming are ended");
+        self.app.end_bodies();
+        timeout(last, self.finish()).await.is_ok()
     }
 
     async fn finish(&mut self) {

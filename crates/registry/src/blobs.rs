@@ -58,7 +58,7 @@ impl Registry {
     ) -> Result<()> {
         let name = self.access(caller, Action::Push, name)?;
         let registry = self.clone();
-        on_its_own(async move { registry.ingest(&name, digest, announced, body).await }).await
+        on_its_own(&self.tasks, async move { registry.ingest(&name, digest, announced, body).await }).await
     }
 
     /// Removes the repository's link to a blob (end-10); the bytes are the collector's. `InUse` while a manifest of

@@ -10,6 +10,7 @@ use roadstead_metadata::records::upload::{self, UploadRecord};
 use roadstead_oci::{Digest, Hasher, RepositoryName};
 use roadstead_storage::{Engine, ObjectKey, Writer};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::commit::ROUNDS;
@@ -200,8 +201,8 @@ pub(crate) async fn abandon(writer: Box<dyn Writer>) {
 }
 
 /// Removes staged objects that nothing names any more, without anybody waiting for it.
-pub(crate) fn forget_objects(engine: std::sync::Arc<dyn Engine>, keys: Vec<String>) {
-    tokio::spawn(async move {
+pub(crate) fn forget_objects(tasks: &TaskTracker, engine: std::sync::Arc<dyn Engine>, keys: Vec<String>) {
+    tasks.spawn(async move {
         for key in keys {
             let Ok(key) = ObjectKey::new(key) else { continue };
             if let Err(error) = engine.delete(&key).await {

@@ -74,7 +74,7 @@ impl Registry {
         };
         let parsed = Manifest::parse(put.content_type.as_deref(), &put.bytes)?;
         let registry = self.clone();
-        on_its_own(async move { registry.commit_manifest(&name, digest, &parsed, &put).await }).await
+        on_its_own(&self.tasks, async move { registry.commit_manifest(&name, digest, &parsed, &put).await }).await
     }
 
     async fn commit_manifest(

@@ -9,6 +9,7 @@ use roadstead_metadata::records::{location, setting};
 use roadstead_metadata::{Batch, Millis, QueryError, Sql, commit_once};
 use roadstead_oci::RepositoryName;
 use roadstead_storage::{Location, Locations, Scope};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::upload::Sessions;
@@ -56,6 +57,8 @@ pub struct Registry {
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) limits: Limits,
     pub(crate) sessions: Sessions,
+    /// Work that goes on when its request is gone.
+    pub(crate) tasks: TaskTracker,
     /// This run of this instance: what it staged, only it may extend.
     pub(crate) incarnation: Uuid,
 }
@@ -104,6 +107,7 @@ impl Registry {
         Ok(Arc::new(Self {
             index: Arc::new(SqlIndex::new(sql.clone())),
             sessions: Sessions::new(key),
+            tasks: TaskTracker::new(),
             incarnation: Uuid::now_v7(),
             sql,
             locations,
@@ -133,6 +137,13 @@ impl Registry {
     /// The bounds in force; the HTTP floor refuses what is announced to be larger.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Waits for what requests left behind when their clients went or were cut off: what arrived of an upload is
+    /// acknowledged, staged objects are removed. Metadata may stop only afterwards, or all of that is lost.
+    pub async fn settled(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Metadata, for the workers.

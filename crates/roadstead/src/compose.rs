@@ -26,6 +26,8 @@ pub(crate) struct Composed {
     pub(crate) metadata: Arc<RaftSql>,
     /// Background work, which runs already.
     pub(crate) workers: Arc<Supervisor>,
+    /// What is served from, for its end.
+    pub(crate) registry: Arc<Registry>,
     /// What is served.
     pub(crate) app: App,
     /// Keeps health current while it lives.
@@ -115,12 +117,12 @@ async fn over(settings: &Settings, metadata: Arc<RaftSql>) -> Result<Composed, C
     // The store of one instance is its own: while it is down this instance cannot pull.
     let health = Health::new(vec![Component::metadata(sql), Component::storage(LOCATION, engine, true)]);
     let prober = health.probe_every_second();
-    let api = OciApi::new(registry).with_body_timeout(settings.http.body_timeout);
+    let api = OciApi::new(registry.clone()).with_body_timeout(settings.http.body_timeout);
     let api = match &settings.http.host {
         Some(host) => api.with_host(host),
         None => api,
     };
-    Ok(Composed { metadata, workers, app: App::new(health, metrics, api.router()), _prober: prober })
+    Ok(Composed { metadata, workers, registry, app: App::new(health, metrics, api.router()), _prober: prober })
 }
 
 /// The listener's part of the settings.

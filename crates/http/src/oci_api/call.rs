@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use roadstead_oci::{Digest, Query, RepositoryName};
 use roadstead_registry::{ByteStream, Caller, Registry};
+use tokio_util::sync::CancellationToken;
 
 use super::{OciApi, caller};
 use crate::error_table::Failure;
@@ -60,11 +61,12 @@ impl Call {
 pub(crate) struct Payload {
     body: Body,
     timeout: Duration,
+    ends: CancellationToken,
 }
 
 impl Payload {
-    pub(super) fn new(body: Body, timeout: Duration) -> Self {
-        Self { body, timeout }
+    pub(super) fn new(body: Body, timeout: Duration, ends: CancellationToken) -> Self {
+        Self { body, timeout, ends }
     }
 
     /// Its length, if the head says so: from `Content-Length`, or zero when there is no body.
@@ -73,7 +75,7 @@ impl Payload {
     }
 
     pub(super) fn into_stream(self) -> ByteStream {
-        Inbound::new(self.body, self.timeout).boxed()
+        Inbound::new(self.body, self.timeout, self.ends).boxed()
     }
 }
 

@@ -105,6 +105,26 @@ async fn a_client_may_wait_to_be_asked_for_its_body() {
     assert_eq!(client.head().await.unwrap().status, 413);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_does_not_end_is_told_to_come_back_before_the_deadline() {
+    let api = Api::start().await;
+    let started = api.call("POST", "/v2/a/b/blobs/uploads/", &[], b"").await;
+    let location = started.header("location").unwrap();
+    let mut client = api.server.connect().await;
+    let head = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n");
+    client.send(&head).await;
+    assert_eq!(client.head().await.unwrap().status, 100);
+    client.send("01234").await;
+    let begun = Instant::now();
+    api.server.stop(Stop::Promptly);
+    let answer = client.late_head().await.unwrap();
+    assert_eq!(answer.status, 503);
+    assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
+    assert_eq!(begun.elapsed().as_millis(), 9_600);
+    assert!(client.ends_after_its_body().await);
+    assert_eq!(api.server.ended().await, roadstead_http::Ended::Drained);
+}
+
 #[tokio::test]
 async fn an_upload_in_flight_finishes_while_the_server_drains() {
     let api = Api::start().await;

@@ -10,6 +10,7 @@ use roadstead_metadata::records::upload::{self, UploadRecord};
 use roadstead_oci::{Hasher, RepositoryName};
 use roadstead_storage::Location;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use super::sessions::Turn;
 use super::stage::Stage;
@@ -36,7 +37,7 @@ impl Registry {
         let name = self.access(caller, Action::Push, name)?;
         self.session(&name, session).await?.check(&chunk)?;
         let (registry, session) = (self.clone(), session.to_owned());
-        on_its_own(async move {
+        on_its_own(&self.tasks, async move {
             let mut attempt = Attempt::begin(&registry, &name, &session, &chunk).await?;
             let outcome = attempt.run(&chunk, body).await;
             attempt.end(outcome).await
@@ -45,9 +46,12 @@ impl Registry {
     }
 }
 
-/// Runs on a task that a client cannot cancel by hanging up.
-pub(crate) async fn on_its_own<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    match tokio::spawn(work).await {
+/// Runs on a task that a client cannot cancel by hanging up, and that [`Registry::settled`] waits for.
+pub(crate) async fn on_its_own<T: Send + 'static>(
+    tasks: &TaskTracker,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tasks.spawn(work).await {
         Ok(done) => done,
         Err(error) => Err(Error::Internal(format!("upload task: {error}"))),
     }

@@ -29,7 +29,7 @@ impl Registry {
         let found = self.session(&name, session).await?;
         found.check(&chunk)?;
         let (registry, session) = (self.clone(), session.to_owned());
-        on_its_own(async move {
+        on_its_own(&self.tasks, async move {
             match found.row {
                 None => {
                     let announced = chunk.length.or(chunk.range.map(|range| range.len()));
@@ -71,7 +71,7 @@ impl Registry {
         location.engine.compose(&sources, &key).await?;
         let placement = Placement { digest, location: location.id, object_key: key.to_string(), size };
         self.commit_blob(name, &placement, session.row.as_ref()).await?;
-        forget_objects(location.engine.clone(), parts.into_iter().map(|part| part.key).collect());
+        forget_objects(&self.tasks, location.engine.clone(), parts.into_iter().map(|part| part.key).collect());
         Ok(())
     }
 

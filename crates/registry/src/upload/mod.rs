@@ -123,7 +123,11 @@ impl Registry {
         if let (true, Some(row)) = (closed, &session.row)
             && let Some(location) = self.locations.by_id(row.location)
         {
-            forget_objects(location.engine.clone(), row.parts.iter().map(|part| part.key.clone()).collect());
+            forget_objects(
+                &self.tasks,
+                location.engine.clone(),
+                row.parts.iter().map(|part| part.key.clone()).collect(),
+            );
         }
         Ok(closed)
     }

@@ -107,6 +107,27 @@ async fn a_newer_request_takes_the_session_and_nothing_of_the_stale_one_is_mixed
 }
 
 #[tokio::test]
+async fn what_a_cut_off_request_received_is_acknowledged_before_the_registry_has_settled() {
+    let rig = Rig::new().await;
+    let session = start(&rig).await;
+    let (send, cut) = futures::channel::mpsc::unbounded();
+    send.unbounded_send(Ok(bytes::Bytes::from_static(b"received"))).unwrap();
+    let (registry, token) = (rig.registry.clone(), session.clone());
+    let request =
+        tokio::spawn(
+            async move { registry.append_upload(&ME, &name(REPO), &token, Chunk::default(), cut.boxed()).await },
+        );
+    while rig.staged_bytes().await < 8 {
+        tokio::task::yield_now().await;
+    }
+    request.abort();
+    send.unbounded_send(Err(BodyError::Broken("cut off".to_owned()))).unwrap();
+    rig.registry.settled().await;
+    let status = rig.registry.upload_status(&ME, &name(REPO), &session).await.unwrap();
+    assert_eq!(status.received, 8);
+}
+
+#[tokio::test]
 async fn another_run_continues_at_the_acknowledged_offset() {
     let rig = Rig::new().await;
     let content = noise(4, 6000);

@@ -6,6 +6,7 @@
 
 mod config;
 mod serve;
+mod signals;
 mod version;
 
 use std::io::{self, Write};

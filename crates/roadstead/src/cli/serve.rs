@@ -1,24 +1,27 @@
 //! `roadstead serve`: reads the configuration, starts everything, and ends it in order.
 
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures::stream::{self, Stream, StreamExt};
-use roadstead_http::{Bound, Server, Stop};
+use futures::stream::{BoxStream, StreamExt};
+use roadstead_http::{Bound, Ended, Server, Stop};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
-use super::{Exit, complain, config, print};
+use super::{Exit, complain, config, print, signals};
 use crate::compose::{self, Composed};
 use crate::config::Settings;
 use crate::logging::{self, Logging};
 
-/// How long background work may take to end its step once nobody is served any more.
-const WORKERS_END: Duration = Duration::from_secs(5);
-/// How long the metadata engine may take to stop; one whose core is dead may never.
-const METADATA_END: Duration = Duration::from_secs(20);
+/// How long uploads may take to be acknowledged, and background work to end its step, once nobody is served any more.
+const WORK_ENDS: Duration = Duration::from_secs(3);
+/// How long the metadata engine may take to stop; one whose core is dead may never. With the one above and the
+/// defaults of `http.drain_delay` and `http.draintimeout` it is 29 s: Kubernetes kills after 30.
+const METADATA_ENDS: Duration = Duration::from_secs(9);
+/// How long both may take together after a second signal.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// Descriptors that are not connections: files of blobs, metadata, the log.
 const OTHER_FILES: u64 = 1_024;
 
@@ -63,8 +66,8 @@ fn failed(text: &str) -> Exit {
 }
 
 async fn serve(settings: &Settings, accept_lost_commits: bool, logging: &Logging) -> Exit {
-    let mut stops = match stops() {
-        Ok(stops) => pin!(stops),
+    let mut stops = match signals::stops() {
+        Ok(stops) => stops,
         Err(error) => return failed(&format!("cannot listen for signals: {error}")),
     };
     let composed = tokio::select! {
@@ -80,24 +83,55 @@ async fn serve(settings: &Settings, accept_lost_commits: bool, logging: &Logging
         }
     };
     composed.app.metrics().show_lost_log_lines(logging.dropped());
-    let exit = match Server::new(compose::listener(settings), composed.app.clone()).bind().await {
+    let (exit, hurried) = match Server::new(compose::listener(settings), composed.app.clone()).bind().await {
         Ok(bound) => {
             announce(settings, &bound);
-            until_stopped(bound, stops, &composed).await
+            until_stopped(bound, &mut stops, &composed).await
         }
-        Err(error) => {
-            failed(&format!("cannot listen on {}: {error}; is another server running?", settings.http.listen))
-        }
+        Err(error) => (failed(&cannot_listen(settings.http.listen, &error)), false),
     };
-    composed.workers.stop(WORKERS_END).await;
-    if timeout(METADATA_END, composed.metadata.shutdown()).await.is_err() {
-        tracing::warn!("metadata did not stop in time; the next start reads its log again");
+    if !unless_hurried(end(&composed), stops, hurried).await {
+        tracing::warn!("stopped at once; the next start reads the metadata's log again");
     }
     exit
 }
 
-/// Serves until a signal has been followed through, or metadata has stopped for good.
-async fn until_stopped(bound: Bound, stops: impl Stream<Item = Stop>, composed: &Composed) -> Exit {
+/// Ends everything behind the server, in order: what requests left behind and background work, then the metadata
+/// that both write to.
+async fn end(composed: &Composed) {
+    let (settled, _) = tokio::join!(timeout(WORK_ENDS, composed.registry.settled()), composed.workers.stop(WORK_ENDS));
+    if settled.is_err() {
+        tracing::warn!("uploads were not acknowledged in time; they go on from their last step");
+    }
+    if timeout(METADATA_ENDS, composed.metadata.shutdown()).await.is_err() {
+        tracing::warn!("metadata did not stop in time; the next start reads its log again");
+    }
+}
+
+/// Does `work`, unless a signal comes first; `hurried` when one more than the first has come already. Answers whether
+/// it was done.
+async fn unless_hurried(work: impl Future<Output = ()>, mut stops: BoxStream<'_, Stop>, hurried: bool) -> bool {
+    tokio::select! {
+        biased;
+        () = work => true,
+        Some(_) = stops.next() => false,
+        () = tokio::time::sleep(AT_ONCE), if hurried => false,
+    }
+}
+
+fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {
+    let way_out = match error.kind() {
+        io::ErrorKind::AddrInUse => "; is another server running?",
+        io::ErrorKind::AddrNotAvailable => "; http.addr must name an address of this machine",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege (CAP_NET_BIND_SERVICE)",
+        _ => "",
+    };
+    format!("cannot listen on {addr}: {error}{way_out}")
+}
+
+/// Serves until a signal has been followed through, or metadata has stopped for good. The second part of the answer
+/// is whether a second signal ended it.
+async fn until_stopped(bound: Bound, stops: &mut BoxStream<'_, Stop>, composed: &Composed) -> (Exit, bool) {
     let mut fatal = composed.metadata.fatal();
     let reason = async {
         match fatal.wait_for(Option::is_some).await {
@@ -109,23 +143,13 @@ async fn until_stopped(bound: Bound, stops: impl Stream<Item = Stop>, composed: 
     tokio::select! {
         ended = bound.run(stops) => {
             tracing::info!(?ended, "stopped");
-            Exit::Done
+            (Exit::Done, matches!(ended, Ended::AtOnce(_)))
         }
         reason = reason => {
             tracing::error!(%reason, "metadata has stopped for good; the process ends, a new start may recover");
-            Exit::Metadata
+            (Exit::Metadata, false)
         }
     }
-}
-
-/// SIGTERM drains with the wait that load balancers need, SIGINT without it.
-fn stops() -> std::io::Result<impl Stream<Item = Stop>> {
-    Ok(stream::select(on(SignalKind::terminate(), Stop::Drain)?, on(SignalKind::interrupt(), Stop::Promptly)?))
-}
-
-fn on(kind: SignalKind, stop: Stop) -> std::io::Result<impl Stream<Item = Stop>> {
-    let next = move |mut signals: Signal| async move { signals.recv().await.map(|()| (stop, signals)) };
-    Ok(stream::unfold(signal(kind)?, next))
 }
 
 /// Tells a person, and scripts that wait for the address, that the server is there. The address comes last: who has
@@ -133,13 +157,18 @@ fn on(kind: SignalKind, stop: Stop) -> std::io::Result<impl Stream<Item = Stop>>
 fn announce(settings: &Settings, bound: &Bound) {
     let addr = bound.local_addr();
     let host = settings.http.host.as_deref().and_then(|host| host.split_once("://")).map(|(_, host)| host.to_owned());
-    let pushed_to = host.unwrap_or_else(|| addr.to_string());
+    let pushed_to = host.unwrap_or_else(|| reachable(addr).to_string());
     // Nobody may be reading; the server serves all the same.
     let _ = print(&format!(
         "blobs in {}, metadata in {}\npush with: docker push {pushed_to}/NAME\nlistening on http://{addr}\n",
         settings.blobs.display(),
         settings.metadata.display(),
     ));
+}
+
+/// An address that a client on this machine can use.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, addr.port()).into() } else { addr }
 }
 
 /// Raises the soft limit of open files to the hard one, which every system that needs a low one sets low.
@@ -156,5 +185,38 @@ fn raise_file_limit(connections: u64) {
             connections,
             "the limit of open files is below http.max_connections; raise it (LimitNOFILE=, ulimit -n) or lower the key"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_is_awaited_unless_somebody_is_in_a_hurry() {
+        let never = || stream::pending::<Stop>().boxed();
+        let slow = std::future::pending::<()>;
+        assert!(unless_hurried(async {}, never(), false).await);
+        assert!(!unless_hurried(slow(), never(), true).await);
+        assert!(unless_hurried(async {}, never(), true).await);
+        let told_again = stream::once(async { Stop::Drain }).chain(never()).boxed();
+        assert!(!unless_hurried(slow(), told_again, false).await);
+    }
+
+    #[test]
+    fn the_way_out_fits_the_error() {
+        let text = |kind: io::ErrorKind| cannot_listen(([127, 0, 0, 1], 80).into(), &kind.into());
+        assert!(text(io::ErrorKind::AddrInUse).ends_with("is another server running?"));
+        assert!(text(io::ErrorKind::AddrNotAvailable).ends_with("an address of this machine"));
+        assert!(!text(io::ErrorKind::PermissionDenied).contains("another server"));
+    }
+
+    #[test]
+    fn a_client_is_told_an_address_it_can_use() {
+        for (listens, told) in [("0.0.0.0:5000", "127.0.0.1:5000"), ("[::]:1", "127.0.0.1:1"), ("[::1]:1", "[::1]:1")] {
+            assert_eq!(listens.parse().map(reachable), told.parse(), "{listens}");
+        }
     }
 }

@@ -59,9 +59,13 @@ pub struct Http {
     /// them: everyone who can reach it may pull, push and delete.
     pub allow_anonymous_network: bool,
     /// How long health answers 503 after SIGTERM while everything is still served, so that load balancers can look
-    /// elsewhere before the listener closes. SIGINT skips it.
+    /// elsewhere before the listener closes. SIGINT skips it, SIGHUP is a SIGTERM.
     pub drain_delay: Span,
-    /// How long requests in flight may go on once the listener has closed; then they are cut off.
+    /// How long requests in flight may go on once the listener has closed; then they are cut off. When a fifth of it
+    /// is left, and at least `1s`, uploads still coming are acknowledged as far as they came and answered 503.
+    /// Afterwards the process takes up to `12s` to end: with the defaults of this key and of `http.drain_delay` that
+    /// is `29s` at most. Give it as much before it is killed (Kubernetes: `terminationGracePeriodSeconds`, 30 by
+    /// default), more when you raise either. A second signal ends it at once.
     pub draintimeout: Span,
     /// Connections served at a time; more wait to be accepted.
     pub max_connections: u32,
@@ -83,7 +87,7 @@ impl Default for Http {
             secret: None,
             allow_anonymous_network: false,
             drain_delay: Span::seconds(5),
-            draintimeout: Span::seconds(20),
+            draintimeout: Span::seconds(12),
             max_connections: 16_384,
             header_timeout: Span::seconds(15),
             idle_timeout: Span::seconds(120),

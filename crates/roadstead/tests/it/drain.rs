@@ -1,6 +1,7 @@
 //! The end of a process: health turns first, what is in flight is finished, then it is over.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread;
 
@@ -29,6 +30,43 @@ impl Read for Paused {
         self.sent += count as u64;
         Ok(count)
     }
+}
+
+#[test]
+fn an_upload_cut_short_by_the_deadline_stands_at_what_was_received() {
+    let server = scale::launch().set("ROADSTEAD_HTTP__DRAINTIMEOUT", "2s").start();
+    let client = server.client();
+    // Below a step, and above one with a rest: what no step of its own has committed is what could be lost.
+    let sent = [40_000, 20_000_000_usize];
+    let uploads: Vec<_> = sent
+        .iter()
+        .map(|bytes| {
+            let location = client.begin("drain").unwrap().location;
+            let mut stream = TcpStream::connect(server.addr()).unwrap();
+            let head = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&vec![b'x'; *bytes]).unwrap();
+            (location, stream)
+        })
+        .collect();
+    let (status, directory) = server.terminate();
+    assert_eq!(status.code(), Some(0));
+    let server = scale::launch().start_on(directory);
+    let client = server.client();
+    for ((location, mut stream), bytes) in uploads.into_iter().zip(sent) {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1\r\n"), "{answer}");
+        let status = client.call("GET", &location).unwrap();
+        assert_eq!((status.status, status.header("range")), (204, Some(&*format!("0-{}", bytes - 1))));
+    }
+}
+
+#[test]
+fn a_hangup_ends_it_in_order() {
+    let mut server = scale::launch().start();
+    server.signal(Signal::HUP);
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
