@@ -78,6 +78,12 @@ impl Failure {
         Row::new(StatusCode::PRECONDITION_FAILED, ErrorCode::Unsupported, message).into()
     }
 
+    /// 503: the process has no room for the request now.
+    pub(crate) fn busy(why: &str) -> Self {
+        let message = format!("{why} at once; try again later");
+        Row::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message).retry_after(5).into()
+    }
+
     /// An upload is finished without saying what it was.
     pub(crate) fn missing_digest() -> Self {
         Self::bad(ErrorCode::DigestInvalid, "the query parameter digest is missing: ?digest=sha256:...")

@@ -13,6 +13,8 @@ use roadstead_registry::BodyError;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::bounds::Place;
+
 /// A body being read. After an error it yields nothing more.
 pub(crate) struct Inbound {
     body: Body,
@@ -23,12 +25,14 @@ pub(crate) struct Inbound {
     /// Ready when the server ends the body.
     ends: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
+    /// What the process has room for, given back with the body.
+    _place: Option<Place>,
 }
 
 impl Inbound {
-    pub(crate) fn new(body: Body, limit: Duration, ends: CancellationToken) -> Self {
+    pub(crate) fn new(body: Body, limit: Duration, ends: CancellationToken, place: Option<Place>) -> Self {
         let (timer, ends) = (Box::pin(sleep(limit)), Box::pin(ends.cancelled_owned()));
-        Self { body, limit, waiting: None, timer, ends, ended: false }
+        Self { body, limit, waiting: None, timer, ends, ended: false, _place: place }
     }
 
     /// Ready when the client has been waited for too long.
@@ -99,7 +103,7 @@ mod tests {
 
     fn inbound() -> (mpsc::UnboundedSender<Chunk>, Inbound) {
         let (sender, receiver) = mpsc::unbounded::<Chunk>();
-        (sender, Inbound::new(Body::from_stream(receiver), LIMIT, CancellationToken::new()))
+        (sender, Inbound::new(Body::from_stream(receiver), LIMIT, CancellationToken::new(), None))
     }
 
     #[tokio::test(start_paused = true)]
@@ -134,7 +138,7 @@ mod tests {
     async fn a_body_is_ended_though_its_client_goes_on() {
         let (sender, receiver) = mpsc::unbounded::<Chunk>();
         let ends = CancellationToken::new();
-        let mut body = Inbound::new(Body::from_stream(receiver), LIMIT, ends.clone());
+        let mut body = Inbound::new(Body::from_stream(receiver), LIMIT, ends.clone(), None);
         sender.unbounded_send(Ok(Bytes::from_static(b"a"))).unwrap();
         sender.unbounded_send(Ok(Bytes::from_static(b"b"))).unwrap();
         assert_eq!(body.next().await.unwrap().unwrap(), "a");

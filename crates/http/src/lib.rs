@@ -7,6 +7,7 @@
 //! The binary makes a [`Health`] of its components and starts probing, a [`Metrics`], an [`OciApi`] over its registry,
 //! an [`App`] of the three, and runs a [`Server`] with it until it drained:
 //!
+//! - [`Bounds`]: what all requests together may hold.
 //! - [`Settings`]: address, bounds and timeouts of the listener and its connections.
 //! - [`Server::bind`] takes the address, [`Bound::run`] serves until told to stop and says how it [`Ended`].
 //!
@@ -16,6 +17,7 @@
 //! Deliberately absent: rules of the registry (crate `registry`), SQL, TLS.
 
 mod app;
+mod bounds;
 mod error_table;
 mod exchange;
 mod health;
@@ -32,6 +34,7 @@ mod stream;
 mod streams;
 
 pub use app::App;
+pub use bounds::Bounds;
 pub use health::{Component, Condition, Finding, Health, Probe, Prober, STRIKES, Verdict};
 pub use metrics::Metrics;
 pub use oci_api::OciApi;

@@ -32,6 +32,7 @@ use http::{HeaderName, HeaderValue, Method, Response};
 use roadstead_oci::{Reference, Route, RouteError, route};
 use roadstead_registry::{Caller, Registry};
 
+use crate::bounds::Bounds;
 use crate::error_table::{Failure, render};
 use crate::exchange::{Exchange, Labels};
 use call::{Call, Payload};
@@ -50,12 +51,13 @@ pub struct OciApi {
     /// Put before paths in `Location` and `Link`: scheme and authority, without a slash at the end.
     base: Arc<str>,
     body_timeout: Duration,
+    bounds: Bounds,
 }
 
 impl OciApi {
     /// The API with relative locations and a body timeout of 60 s.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, base: "".into(), body_timeout: Duration::from_secs(60) }
+        Self { registry, base: "".into(), body_timeout: Duration::from_secs(60), bounds: Bounds::default() }
     }
 
     /// Answers absolute locations that begin with `host`, such as `https://registry.example.com`.
@@ -67,6 +69,13 @@ impl OciApi {
     /// Gives up a request whose client sends nothing of a body for so long (408).
     pub fn with_body_timeout(mut self, limit: Duration) -> Self {
         self.body_timeout = limit;
+        self
+    }
+
+    /// Shares `bounds` among all requests, those of other APIs with the same bounds included. Who waits longer than
+    /// the body timeout for room is answered 503.
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
         self
     }
 
@@ -85,11 +94,11 @@ async fn handle(
     let routed = route(head.method.as_str(), head.uri.path());
     exchange.label(labels(&routed));
     let is_head = head.method == Method::HEAD;
-    let (base, timeout) = (Arc::clone(&api.base), api.body_timeout);
+    let (base, timeout, bounds) = (Arc::clone(&api.base), api.body_timeout, api.bounds.clone());
     let name = routed.as_ref().ok().and_then(Route::repository).cloned();
     let answer = match routed {
         Ok(route) => match Call::new(api, head) {
-            Ok(call) => serve(route, &call, Payload::new(body, timeout, exchange.body_ends.clone())).await,
+            Ok(call) => serve(route, &call, Payload::new(body, timeout, exchange.body_ends.clone(), bounds)).await,
             Err(failure) => Err(failure),
         },
         Err(error) => Err(error.into()),

@@ -229,8 +229,9 @@ impl Protocols {
             .header_read_timeout(None)
             .max_headers(settings.max_headers)
             .max_header_size(settings.max_header_bytes)
-            // How much of a pushed blob is read at once; a connection starts with far less.
-            .max_buf_size(256 * 1024);
+            // How much of a pushed blob is read at once, and of a pulled one waits beside the chunk being written; a
+            // connection starts with far less.
+            .max_buf_size(64 * 1024);
         let mut http2 = http2::Builder::new(Streams { patience: settings.body_timeout, metrics: metrics.clone() });
         http2
             .timer(TokioTimer::new())

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use roadstead_http::{App, Component, Health, Metrics, OciApi, Prober};
+use roadstead_http::{App, Bounds, Component, Health, Metrics, OciApi, Prober};
 use roadstead_metadata::records::location;
 use roadstead_metadata::{Metered as MeteredSql, MigrateError, QueryError, Sql, migrate, schema};
 use roadstead_metadata_raft::{OpenError, Options, RaftSql};
@@ -14,7 +14,11 @@ use roadstead_storage::{Engine, ErrorKind, Filesystem, Identity, Location, Locat
 use roadstead_workers::{PurgeOperations, PurgeUploads, Reaper, Supervisor, SweepTemporary};
 use uuid::Uuid;
 
+use crate::cli::descriptors::Descriptors;
 use crate::config::Settings;
+
+/// Memory for manifests while they are pushed, all together.
+const HELD_BYTES: usize = 256 << 20;
 
 /// The name of the only location.
 const LOCATION: &str = "default";
@@ -73,10 +77,14 @@ impl ComposeError {
 }
 
 /// Opens everything that `settings` name. `accept_lost_commits` opens metadata that lost some.
-pub(crate) async fn compose(settings: &Settings, accept_lost_commits: bool) -> Result<Composed, ComposeError> {
+pub(crate) async fn compose(
+    settings: &Settings,
+    descriptors: Descriptors,
+    accept_lost_commits: bool,
+) -> Result<Composed, ComposeError> {
     let options = Options { accept_lost_commits, ..Options::new(&settings.metadata) };
     let metadata = Arc::new(RaftSql::open(options).await?);
-    match over(settings, metadata.clone()).await {
+    match over(settings, descriptors, metadata.clone()).await {
         Ok(composed) => Ok(composed),
         Err(error) => {
             metadata.shutdown().await;
@@ -85,7 +93,7 @@ pub(crate) async fn compose(settings: &Settings, accept_lost_commits: bool) -> R
     }
 }
 
-async fn over(settings: &Settings, metadata: Arc<RaftSql>) -> Result<Composed, ComposeError> {
+async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftSql>) -> Result<Composed, ComposeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
 
@@ -117,7 +125,8 @@ async fn over(settings: &Settings, metadata: Arc<RaftSql>) -> Result<Composed, C
     // The store of one instance is its own: while it is down this instance cannot pull.
     let health = Health::new(vec![Component::metadata(sql), Component::storage(LOCATION, engine, true)]);
     let prober = health.probe_every_second();
-    let api = OciApi::new(registry.clone()).with_body_timeout(settings.http.body_timeout);
+    let bounds = Bounds::new(HELD_BYTES, descriptors.blobs);
+    let api = OciApi::new(registry.clone()).with_body_timeout(settings.http.body_timeout).with_bounds(bounds);
     let api = match &settings.http.host {
         Some(host) => api.with_host(host),
         None => api,
@@ -126,10 +135,10 @@ async fn over(settings: &Settings, metadata: Arc<RaftSql>) -> Result<Composed, C
 }
 
 /// The listener's part of the settings.
-pub(crate) fn listener(settings: &Settings) -> roadstead_http::Settings {
+pub(crate) fn listener(settings: &Settings, descriptors: Descriptors) -> roadstead_http::Settings {
     let http = &settings.http;
     roadstead_http::Settings {
-        max_connections: http.max_connections,
+        max_connections: descriptors.connections,
         header_timeout: http.header_timeout,
         idle_timeout: http.idle_timeout,
         body_timeout: http.body_timeout,

@@ -22,12 +22,12 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> 
     let wanted = call.header(&RANGE).filter(|_| conditional::range_counts(&call.headers, digest));
     match wanted.map_or(RangeRequest::Whole, |header| ByteRange::parse(header, blob.size)) {
         RangeRequest::Whole => {
-            let body = body(&blob, None).await?;
+            let body = body(call, &blob, None).await?;
             with_head(StatusCode::OK, digest, blob.size, body)
         }
         RangeRequest::Part(range) => {
             let (first, last, length) = (range.start, range.end - 1, range.end - range.start);
-            let body = body(&blob, Some(range)).await?;
+            let body = body(call, &blob, Some(range)).await?;
             let mut response = with_head(StatusCode::PARTIAL_CONTENT, digest, length, body)?;
             set(&mut response, CONTENT_RANGE, &format!("bytes {first}-{last}/{}", blob.size))?;
             Ok(response)
@@ -65,11 +65,12 @@ fn with_head(status: StatusCode, digest: &Digest, length: u64, body: Body) -> An
 
 /// The bytes, of which the first are already here: so head and first bytes leave in one write, and a blob that cannot
 /// be read is an error the client understands.
-async fn body(blob: &OpenBlob, range: Option<std::ops::Range<u64>>) -> Result<Body, Failure> {
+async fn body(call: &Call, blob: &OpenBlob, range: Option<std::ops::Range<u64>>) -> Result<Body, Failure> {
     let length = range.as_ref().map_or(blob.size, |r| r.end - r.start);
     if length == 0 {
         return Ok(Body::empty());
     }
+    let place = call.place().await?;
     let mut bytes = blob.read(range).await?;
     let first: Bytes = match bytes.next().await {
         Some(first) => first.map_err(Error::from)?,
@@ -78,5 +79,9 @@ async fn body(blob: &OpenBlob, range: Option<std::ops::Range<u64>>) -> Result<Bo
     if first.len() as u64 == length {
         return Ok(Body::from(first));
     }
-    Ok(Body::from_stream(stream::iter([Ok(first)]).chain(bytes)))
+    let rest = bytes.inspect(move |_| {
+        // Given back with the body.
+        let _ = &place;
+    });
+    Ok(Body::from_stream(stream::iter([Ok(first)]).chain(rest)))
 }

@@ -14,6 +14,7 @@ use roadstead_registry::{ByteStream, Caller, Registry};
 use tokio_util::sync::CancellationToken;
 
 use super::{OciApi, caller};
+use crate::bounds::{Bounds, Place, Whole};
 use crate::error_table::Failure;
 use crate::inbound::Inbound;
 
@@ -36,6 +37,11 @@ impl Call {
 
     pub(super) fn registry(&self) -> &Arc<Registry> {
         &self.api.registry
+    }
+
+    /// Room for the body of a blob on its way out.
+    pub(super) async fn place(&self) -> Result<Place, Failure> {
+        self.api.bounds.place(self.api.body_timeout).await
     }
 
     /// A header's value, if it is text.
@@ -62,11 +68,12 @@ pub(crate) struct Payload {
     body: Body,
     timeout: Duration,
     ends: CancellationToken,
+    bounds: Bounds,
 }
 
 impl Payload {
-    pub(super) fn new(body: Body, timeout: Duration, ends: CancellationToken) -> Self {
-        Self { body, timeout, ends }
+    pub(super) fn new(body: Body, timeout: Duration, ends: CancellationToken, bounds: Bounds) -> Self {
+        Self { body, timeout, ends, bounds }
     }
 
     /// Its length, if the head says so: from `Content-Length`, or zero when there is no body.
@@ -74,8 +81,22 @@ impl Payload {
         self.body.size_hint().exact()
     }
 
-    pub(super) fn into_stream(self) -> ByteStream {
-        Inbound::new(self.body, self.timeout, self.ends).boxed()
+    /// The body of a blob or a part of one, once the process has room for one more.
+    pub(super) async fn into_blob(self) -> Result<ByteStream, Failure> {
+        let place = match self.length() {
+            Some(0) => None,
+            _ => Some(self.bounds.place(self.timeout).await?),
+        };
+        Ok(Inbound::new(self.body, self.timeout, self.ends, place).boxed())
+    }
+
+    /// All of the body, refused before it is read when its head says it is too large, and never held beyond the limit.
+    pub(super) async fn into_whole(self, limit: u64) -> Result<Whole, Failure> {
+        if self.length().is_some_and(|announced| announced > limit) {
+            return Err(roadstead_registry::Error::TooLarge { limit }.into());
+        }
+        let body = Inbound::new(self.body, self.timeout, self.ends, None).boxed();
+        self.bounds.whole(body, limit, self.timeout).await
     }
 }
 

@@ -1,8 +1,6 @@
 //! end-3, end-7 and end-9: manifests by tag and by digest.
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH, LOCATION};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use roadstead_oci::{Reference, RepositoryName, Tag};
@@ -11,7 +9,6 @@ use roadstead_registry::{Error, ManifestInfo, PutManifest};
 use super::Answer;
 use super::call::{CONTENT_DIGEST, Call, Payload, empty, set};
 use super::conditional::{self, Keep};
-use crate::error_table::Failure;
 
 /// The subject a pushed manifest was linked to, which tells the client that the registry knows referrers.
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -47,8 +44,8 @@ pub(super) async fn head(call: &Call, name: &RepositoryName, reference: &Referen
 pub(super) async fn put(call: &Call, body: Payload, name: &RepositoryName, reference: Reference) -> Answer {
     let tags = call.query.get_all("tag").map(str::parse::<Tag>).collect::<Result<Vec<_>, _>>()?;
     let content_type = call.header(&CONTENT_TYPE).map(str::to_owned);
-    let bytes = read(body, call.registry().limits().manifest).await?;
-    let put = PutManifest { reference, content_type, tags: tags.clone(), bytes };
+    let whole = body.into_whole(call.registry().limits().manifest).await?;
+    let put = PutManifest { reference, content_type, tags: tags.clone(), bytes: whole.bytes.clone() };
     let pushed = call.registry().put_manifest(&call.caller, name, put).await?;
     let mut response = empty(StatusCode::CREATED);
     set(&mut response, LOCATION, &call.url(&format!("/v2/{name}/manifests/{}", pushed.digest)))?;
@@ -67,25 +64,6 @@ pub(super) async fn put(call: &Call, body: Payload, name: &RepositoryName, refer
 pub(super) async fn delete(call: &Call, name: &RepositoryName, reference: &Reference) -> Answer {
     call.registry().delete_manifest(&call.caller, name, reference).await?;
     Ok(empty(StatusCode::ACCEPTED))
-}
-
-/// The body, refused before it is read when its head says it is too large, and never held beyond the limit.
-async fn read(body: Payload, limit: u64) -> Result<Bytes, Failure> {
-    let announced = body.length().unwrap_or(0);
-    if announced > limit {
-        return Err(Error::TooLarge { limit }.into());
-    }
-    // What is only announced takes no memory yet.
-    let mut bytes = BytesMut::with_capacity(announced.min(64 << 10) as usize);
-    let mut body = body.into_stream();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(Error::Body)?;
-        if (bytes.len() + chunk.len()) as u64 > limit {
-            return Err(Error::TooLarge { limit }.into());
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.freeze())
 }
 
 fn keep(reference: &Reference) -> Keep {

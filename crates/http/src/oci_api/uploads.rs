@@ -27,7 +27,7 @@ pub(super) async fn start(call: &Call, body: Payload, name: &RepositoryName) -> 
             Mount::NotMounted => {}
         }
     } else if let Some(digest) = call.query.get("digest") {
-        let (digest, length, body) = (digest.parse()?, body.length(), body.into_stream());
+        let (digest, length, body) = (digest.parse()?, body.length(), body.into_blob().await?);
         call.registry().push_blob(&call.caller, name, digest, length, body).await?;
         return call.blob_created(name, &digest);
     }
@@ -54,7 +54,7 @@ pub(super) async fn status(call: &Call, name: &RepositoryName, session: &str) ->
 
 /// end-5.
 pub(super) async fn append(call: &Call, body: Payload, name: &RepositoryName, session: &str) -> Answer {
-    let (chunk, body) = (chunk(call, &body)?, body.into_stream());
+    let (chunk, body) = (chunk(call, &body)?, body.into_blob().await?);
     let progress = call.registry().append_upload(&call.caller, name, session, chunk, body).await?;
     accepted(call, name, &progress)
 }
@@ -62,7 +62,7 @@ pub(super) async fn append(call: &Call, body: Payload, name: &RepositoryName, se
 /// end-6.
 pub(super) async fn finish(call: &Call, body: Payload, name: &RepositoryName, session: &str) -> Answer {
     let digest: Digest = call.query.get("digest").ok_or_else(Failure::missing_digest)?.parse()?;
-    let (chunk, body) = (chunk(call, &body)?, body.into_stream());
+    let (chunk, body) = (chunk(call, &body)?, body.into_blob().await?);
     call.registry().finish_upload(&call.caller, name, session, digest, chunk, body).await?;
     call.blob_created(name, &digest)
 }

@@ -1,9 +1,13 @@
 //! Request bodies as they should not be: too large, too short, too slow; and those that wait to be asked for.
 
-use roadstead_http::Stop;
-use tokio::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadstead_http::{Bounds, Stop};
+use tokio::time::{Instant, timeout};
 
 use crate::api::{Api, code, image, sha256};
+use crate::wire::{Client, HeldClock};
 
 const LIMIT: usize = 4 << 20;
 
@@ -103,6 +107,67 @@ async fn a_client_may_wait_to_be_asked_for_its_body() {
         .send("PUT /v2/a/b/manifests/v1 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n")
         .await;
     assert_eq!(client.head().await.unwrap().status, 413);
+}
+
+/// The beginning of a manifest push whose rest is not sent.
+async fn begin_manifest(api: &Api, announced: usize, sent: usize) -> Client {
+    let mut client = api.server.connect().await;
+    let head = "PUT /v2/a/b/manifests/v1 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue";
+    client.send(&format!("{head}\r\nContent-Length: {announced}\r\n\r\n")).await;
+    assert_eq!(client.head().await.unwrap().status, 100);
+    let _clock = HeldClock::hold();
+    client.send_bytes(&vec![b' '; sent]).await;
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn manifests_that_do_not_end_hold_a_bounded_memory_for_a_bounded_time() {
+    let store = Arc::new(roadstead_storage::Memory::new());
+    let api = Api::over(store, |api| api.with_bounds(Bounds::new(2 << 20, 1))).await;
+    let begun = Instant::now();
+    let mut dribbles = begin_manifest(&api, 3 << 20, (2 << 20) - 100).await;
+    let ended = tokio::spawn(async move {
+        while timeout(Duration::from_secs(50), dribbles.late_head()).await.is_err() {
+            dribbles.send(" ").await;
+        }
+        begun.elapsed().as_secs()
+    });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // All the memory is taken. Who needs some waits as long as for a client, and is told to come back.
+    let mut waits = begin_manifest(&api, 100, 100).await;
+    let answer = waits.late_head().await.unwrap();
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
+    assert_eq!(begun.elapsed().as_secs(), 70);
+    // One body timeout for the first megabyte and one for what came of the second.
+    assert_eq!(ended.await.unwrap(), 120);
+    let answer = begin_manifest(&api, 100, 100).await.answer().await;
+    assert_eq!((answer.status, code(&answer).as_str()), (400, "MANIFEST_INVALID"), "what was held is free again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn blob_bodies_beyond_the_bound_wait_and_are_told_to_come_back() {
+    let store = Arc::new(roadstead_storage::Memory::new());
+    let api = Api::over(store, |api| api.with_bounds(Bounds::new(1 << 20, 1))).await;
+    let digest = api.push("a/b", b"content").await;
+    let location = api.call("POST", "/v2/a/b/blobs/uploads/", &[], b"").await;
+    let location = location.header("location").unwrap();
+    let mut pushes = api.server.connect().await;
+    let head = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    pushes.send(&head).await;
+    assert_eq!(pushes.head().await.unwrap().status, 100);
+    let path = format!("/v2/a/b/blobs/{digest}");
+    let mut pulls = api.server.connect().await;
+    let begun = Instant::now();
+    pulls.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    pushes.send("x").await;
+    let answer = pulls.late_head().await.unwrap();
+    assert_eq!((answer.status, answer.header("retry-after"), begun.elapsed().as_secs()), (503, Some("5"), 60));
+    // What needs no room is answered all the same.
+    assert_eq!(api.call("HEAD", &path, &[], b"").await.status, 200);
+    pushes.send("xx").await;
+    assert_eq!(pushes.answer().await.status, 202);
+    assert_eq!(api.get(&path).await.text(), "content");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! served, and a new start may recover.
 
 mod config;
+pub(crate) mod descriptors;
 mod serve;
 mod signals;
 mod version;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
 use roadstead_http::{Bound, Ended, Server, Stop};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::time::timeout;
 
+use super::descriptors::Descriptors;
 use super::{Exit, complain, config, print, signals};
 use crate::compose::{self, Composed};
 use crate::config::Settings;
@@ -22,8 +22,6 @@ const WORK_ENDS: Duration = Duration::from_secs(3);
 const METADATA_ENDS: Duration = Duration::from_secs(9);
 /// How long both may take together after a second signal.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// Descriptors that are not connections: files of blobs, metadata, the log.
-const OTHER_FILES: u64 = 1_024;
 
 /// What the command line asked for.
 #[derive(Debug, clap::Args)]
@@ -49,12 +47,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         return Exit::Usage;
     };
     let logging = logging::start(&settings.log);
-    raise_file_limit(settings.http.max_connections as u64);
+    let descriptors = Descriptors::share(settings.http.max_connections);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("roadstead").build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start threads: {error}")),
     };
-    let exit = runtime.block_on(serve(&settings, arguments.accept_lost_commits, &logging));
+    let exit = runtime.block_on(serve(&settings, descriptors, arguments.accept_lost_commits, &logging));
     // What still runs is abandoned: everything acknowledged is on disk.
     runtime.shutdown_background();
     exit
@@ -65,13 +63,13 @@ fn failed(text: &str) -> Exit {
     Exit::Failed
 }
 
-async fn serve(settings: &Settings, accept_lost_commits: bool, logging: &Logging) -> Exit {
+async fn serve(settings: &Settings, descriptors: Descriptors, accept_lost_commits: bool, logging: &Logging) -> Exit {
     let mut stops = match signals::stops() {
         Ok(stops) => stops,
         Err(error) => return failed(&format!("cannot listen for signals: {error}")),
     };
     let composed = tokio::select! {
-        composed = compose::compose(settings, accept_lost_commits) => composed,
+        composed = compose::compose(settings, descriptors, accept_lost_commits) => composed,
         // A start can take minutes, when a long log is read. Nothing is served yet: to leave it is as safe as a crash.
         Some(_) = stops.next() => return Exit::Done,
     };
@@ -83,7 +81,8 @@ async fn serve(settings: &Settings, accept_lost_commits: bool, logging: &Logging
         }
     };
     composed.app.metrics().show_lost_log_lines(logging.dropped());
-    let (exit, hurried) = match Server::new(compose::listener(settings), composed.app.clone()).bind().await {
+    let (exit, hurried) = match Server::new(compose::listener(settings, descriptors), composed.app.clone()).bind().await
+    {
         Ok(bound) => {
             announce(settings, &bound);
             until_stopped(bound, &mut stops, &composed).await
@@ -169,23 +168,6 @@ fn announce(settings: &Settings, bound: &Bound) {
 /// An address that a client on this machine can use.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     if addr.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, addr.port()).into() } else { addr }
-}
-
-/// Raises the soft limit of open files to the hard one, which every system that needs a low one sets low.
-fn raise_file_limit(connections: u64) {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
-    let granted = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if granted < connections + OTHER_FILES {
-        tracing::warn!(
-            limit = granted,
-            connections,
-            "the limit of open files is below http.max_connections; raise it (LimitNOFILE=, ulimit -n) or lower the key"
-        );
-    }
 }
 
 #[cfg(test)]
