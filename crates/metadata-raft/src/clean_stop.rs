@@ -3,8 +3,8 @@
 //! hiqlite never syncs its database, because after a crash it rebuilds it. But after a clean stop it uses the file
 //! as it is: if the power fails a moment later, or a bit flips while the machine is off, nobody notices. So a clean
 //! stop ends here: the database is written out, synced, and its checksum left in `clean-stop.json`. A start takes
-//! that file away before anything else happens, and without it, or when the database does not match it, hiqlite is
-//! made to believe in a crash. A rebuild is always right; a clean stop only saves the time.
+//! that file away before anything else happens, and without it, or when the database does not match it, the database
+//! is rebuilt and hiqlite made to believe in a crash. A rebuild is always right; a clean stop only saves the time.
 
 // The metadata directory is a store of its own; no blob engine reaches it.
 #![allow(clippy::disallowed_methods)]
@@ -17,7 +17,8 @@ use hiqlite::rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::OpenError;
-use crate::directory::{Directory, replace, sync_parent};
+use crate::directory::{Directory, replace};
+use crate::durable::{remove, sync_file, sync_parent};
 use crate::snapshots::checksum;
 
 /// The content of `clean-stop.json`.
@@ -32,7 +33,8 @@ struct CleanStop {
 pub(crate) fn vouch(directory: &Directory) -> Result<(), String> {
     let database = directory.database();
     write_out(&database)?;
-    let synced = File::open(&database).and_then(|file| file.sync_all()).and_then(|()| sync_parent(&database));
+    let synced = File::open(&database).and_then(|file| sync_file(&file, &database));
+    let synced = synced.and_then(|()| sync_parent(&database));
     synced.map_err(|e| e.to_string())?;
     let stop = CleanStop { database: checksum(&database).map_err(|e| e.to_string())? };
     let json = serde_json::to_vec_pretty(&stop).map_err(|e| e.to_string())?;
@@ -52,26 +54,25 @@ fn write_out(database: &Path) -> Result<(), String> {
     }
 }
 
-/// Makes sure that hiqlite, started next, uses its database only if it is vouched for. Answers whether it does.
+/// Takes the voucher away. Answers whether hiqlite, started next, may use the database as it stands; if not, it must be
+/// rebuilt before.
 pub(crate) fn consume(directory: &Directory) -> Result<bool, OpenError> {
     if !directory.has_data() {
         return Ok(true);
     }
     let trusted = trusted(directory)?;
     let path = path(directory);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(OpenError::io("remove", &path)(e)),
-        _ => sync_parent(&path).map_err(OpenError::io("write", &path))?,
-    }
+    remove(&path).map_err(OpenError::io("remove", &path))?;
     if !trusted {
-        // hiqlite takes these for the sign of a crash: it checks the log and rebuilds the database.
-        for marker in ["logs/lock.hql", "state_machine/lock"] {
-            let marker = directory.raft().join(marker);
-            if marker.parent().is_some_and(Path::exists) {
-                let made = File::options().write(true).create(true).truncate(false).open(&marker);
-                made.map_err(OpenError::io("write", &marker))?;
-            }
+        // hiqlite takes this for the sign of a crash, and checks the log.
+        let marker = directory.raft().join("logs/lock.hql");
+        if marker.parent().is_some_and(Path::exists) {
+            let made = File::options().write(true).create(true).truncate(false).open(&marker);
+            made.map_err(OpenError::io("write", &marker))?;
         }
+        // And this: it would throw the database away, which is rebuilt before it starts.
+        let marker = directory.raft().join("state_machine/lock");
+        remove(&marker).map_err(OpenError::io("remove", &marker))?;
     }
     Ok(trusted)
 }
@@ -94,3 +95,7 @@ fn trusted(directory: &Directory) -> Result<bool, OpenError> {
 fn path(directory: &Directory) -> PathBuf {
     directory.path().join("clean-stop.json")
 }
+
+#[cfg(test)]
+#[path = "clean_stop_tests.rs"]
+mod tests;

@@ -5,13 +5,14 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::OpenError;
+use crate::durable::{make_directory, publish, sync_directory, sync_file};
 
 /// An open metadata directory, locked against every other process.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Secrets {
 impl Directory {
     /// Makes the directory when absent, and locks it.
     pub(crate) fn lock(path: &Path) -> Result<Self, OpenError> {
-        make_directory(path)?;
+        make_directory(path).map_err(OpenError::io("make directory", path))?;
         let file = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -105,6 +106,15 @@ impl Directory {
         }
     }
 
+    /// Makes what hiqlite has made durable: it syncs files and forgets the directories they stand in.
+    pub(crate) fn sync(&self) -> Result<(), OpenError> {
+        for made in ["", "logs", "state_machine", "state_machine/db", "state_machine/snapshots"] {
+            let path = self.raft().join(made);
+            sync_directory(&path).map_err(OpenError::io("sync", &path))?;
+        }
+        Ok(())
+    }
+
     /// Keeps the lock until the process ends. For a node that could not be stopped: its threads still write here.
     pub(crate) fn keep_locked(&mut self) {
         if let Some(lock) = self.lock.take() {
@@ -113,30 +123,16 @@ impl Directory {
     }
 }
 
-/// Makes a directory that only its owner may enter, and its parents.
-pub(crate) fn make_directory(path: &Path) -> Result<(), OpenError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(OpenError::io("make directory", path))
-}
-
 /// Replaces a file, atomically and durably, readable by its owner only.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
     let temporary = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync_parent(path)
+        sync_file(&file, path)?;
+        publish(&temporary, path)
     };
     write().map_err(OpenError::io("write", path))
-}
-
-/// Makes the entry of `path` in its directory durable.
-pub(crate) fn sync_parent(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 /// 256 random bits in hexadecimal digits.
@@ -144,3 +140,7 @@ fn secret() -> String {
     let bytes: [u8; 32] = rand::random();
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

@@ -88,9 +88,9 @@ impl Reserve {
     }
 }
 
-/// Bytes that an ordinary process may still write.
-fn free(directory: &Path) -> std::io::Result<u64> {
-    let space = statvfs(directory)?;
+/// Bytes that an ordinary process may still write on the disk of `path`.
+pub(crate) fn free(path: &Path) -> std::io::Result<u64> {
+    let space = statvfs(path)?;
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 

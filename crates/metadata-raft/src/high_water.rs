@@ -28,6 +28,7 @@ use hiqlite::rusqlite::{Connection, OpenFlags};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use crate::durable::{sync_file, sync_parent};
 use crate::{OpenError, tables};
 
 /// One slot, with a disk block for itself.
@@ -40,6 +41,7 @@ const RECORD: usize = 8 + 8 + 16;
 #[derive(Debug)]
 pub(crate) struct Mark {
     file: File,
+    path: PathBuf,
     count: u64,
     /// The slot that the next write goes to: not the one that holds `count`.
     next: u64,
@@ -71,9 +73,9 @@ impl Mark {
         Ok(match slots {
             [None, None] => Found::Unreadable,
             [Some(first), second] if second.is_none_or(|s| s <= first) => {
-                Found::Mark(Mark { file, count: first, next: 1 })
+                Found::Mark(Mark { file, path: path.to_owned(), count: first, next: 1 })
             }
-            [_, second] => Found::Mark(Mark { file, count: second.unwrap_or(0), next: 0 }),
+            [_, second] => Found::Mark(Mark { file, path: path.to_owned(), count: second.unwrap_or(0), next: 0 }),
         })
     }
 
@@ -81,10 +83,9 @@ impl Mark {
     pub(crate) fn create(path: &Path, count: u64) -> std::io::Result<Mark> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all_at(&vec![0; 2 * SLOT as usize], 0)?;
-        let mut mark = Mark { file, count: 0, next: 0 };
+        let mut mark = Mark { file, path: path.to_owned(), count: 0, next: 0 };
         mark.write(count)?;
-        mark.file.sync_all()?;
-        crate::directory::sync_parent(path)?;
+        sync_parent(path)?;
         Ok(mark)
     }
 
@@ -96,7 +97,7 @@ impl Mark {
     /// Writes a new count and syncs it.
     fn write(&mut self, count: u64) -> std::io::Result<()> {
         self.file.write_all_at(&record(count), self.next * SLOT)?;
-        self.file.sync_data()?;
+        sync_file(&self.file, &self.path)?;
         self.count = count;
         self.next = 1 - self.next;
         Ok(())

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use super::*;
+use crate::durable::take;
 
 fn found(path: &Path) -> Mark {
     match Mark::find(path).unwrap() {
@@ -51,4 +52,18 @@ fn a_file_without_a_readable_slot_is_no_mark() {
         std::fs::write(&path, content).unwrap();
         assert!(matches!(Mark::find(&path).unwrap(), Found::Unreadable));
     }
+}
+
+#[test]
+fn a_count_is_on_the_disk_before_it_is_said_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("high-water");
+    let mut mark = Mark::create(&path, 5).unwrap();
+    assert_eq!(take(directory.path()), ["sync high-water", "sync ."]);
+    mark.write(6).unwrap();
+    assert_eq!(take(directory.path()), ["sync high-water"]);
+    // A new mark over an old one, too.
+    Mark::create(&path, 3).unwrap();
+    assert_eq!(take(directory.path()), ["sync high-water", "sync ."]);
+    assert_eq!(found(&path).count(), 3);
 }

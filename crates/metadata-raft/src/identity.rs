@@ -11,12 +11,13 @@ use std::path::Path;
 use roadstead_storage::{Filesystem, IDENTITY_KEY, Identity};
 use uuid::Uuid;
 
-use crate::{OpenError, directory};
+use crate::OpenError;
+use crate::durable::make_directory;
 
 /// Claims a new directory for `cluster` (or a new cluster), or checks whose it is. Comes before the lock, because
 /// only an empty directory can be claimed.
 pub(crate) async fn claim(path: &Path, cluster: Option<Uuid>) -> Result<Identity, OpenError> {
-    directory::make_directory(path)?;
+    make_directory(path).map_err(OpenError::io("make directory", path))?;
     let file = path.join(IDENTITY_KEY);
     let found: Option<Identity> = match std::fs::read(&file) {
         Ok(bytes) => {

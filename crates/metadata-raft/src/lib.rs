@@ -32,6 +32,7 @@ mod commit;
 mod committer;
 mod directory;
 mod disk;
+mod durable;
 mod engine;
 mod error;
 mod high_water;

@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 use crc::{CRC_32_CKSUM, Crc};
 
 use crate::OpenError;
-use crate::directory::{replace, sync_parent};
+use crate::directory::replace;
+use crate::durable::{remove, sync_file};
 
 const MAGIC: &[u8] = b"HQL_WAL\x01";
 const FIRST_ID: usize = 8;
@@ -42,7 +43,7 @@ pub(crate) fn check(logs: &Path, aside: &Path) -> Result<(), OpenError> {
     let bytes = fs::read(&newest).map_err(OpenError::io("read", &newest))?;
     if bytes.iter().all(|byte| *byte == 0) {
         // hiqlite ended while it made the file. It would skip it, and then fail to make it again.
-        let removed = fs::remove_file(&newest).and_then(|()| sync_parent(&newest));
+        let removed = remove(&newest);
         removed.map_err(OpenError::io("remove", &newest))?;
         return check(logs, aside);
     }
@@ -61,7 +62,7 @@ pub(crate) fn check(logs: &Path, aside: &Path) -> Result<(), OpenError> {
         Finding::Elsewhere(header) => {
             tracing::warn!(log = %newest.display(), "the metadata log ends elsewhere than its header says");
             let file = fs::File::options().write(true).open(&newest).map_err(OpenError::io("open", &newest))?;
-            let written = file.write_all_at(&header, LAST_ID as u64).and_then(|()| file.sync_data());
+            let written = file.write_all_at(&header, LAST_ID as u64).and_then(|()| sync_file(&file, &newest));
             written.map_err(OpenError::io("write", &newest))
         }
     }

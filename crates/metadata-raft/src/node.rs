@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hiqlite::{Client, LogSync, Node, NodeConfig, SnapshotPolicy};
 
 use crate::directory::{Directory, Secrets};
+use crate::durable::make_directory;
 use crate::peers::{FIRST, Listen, Peers};
 use crate::{OpenError, Options};
 
@@ -54,7 +55,7 @@ pub(crate) async fn start(
     let deadline = Instant::now() + options.timings.open;
     let listen = peers.listen().map_err(OpenError::io("find loopback ports for", directory.path()))?;
     let config = config(directory, options, peers, &listen, secrets)?;
-    crate::directory::make_directory(&directory.raft())?;
+    make_directory(&directory.raft()).map_err(OpenError::io("make directory", &directory.raft()))?;
 
     let failed = |reason: String| OpenError::Start { directory: directory.path().to_owned(), reason };
     let starting = tokio::spawn(hiqlite::start_node(config));

@@ -38,8 +38,8 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
         let (reserve, snapshots) = (Arc::clone(&reserve), snapshots.clone());
         move || {
             // On a full disk the start itself may need what was reserved.
-            let _ = reserve.short();
-            prepare(&directory, &snapshots).map(|()| directory)
+            let short = reserve.short().is_some();
+            prepare(&directory, &snapshots, short).map(|()| directory)
         }
     });
     let failed = |reason: String| OpenError::Start { directory: options.directory.clone(), reason };
@@ -63,14 +63,18 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
 }
 
 /// Puts in order what hiqlite will start from.
-fn prepare(directory: &Directory, snapshots: &Snapshots) -> Result<(), OpenError> {
+fn prepare(directory: &Directory, snapshots: &Snapshots, short_of_space: bool) -> Result<(), OpenError> {
     log_header::check(&directory.raft().join("logs"), &directory.path().join("damaged-log"))?;
     if clean_stop::consume(directory)? {
         return Ok(());
     }
     tracing::info!("metadata was not stopped cleanly: rebuilding the database from snapshot and log");
-    snapshots.restore()?;
-    snapshots.keep()
+    snapshots.rebuild(&directory.database())?;
+    // Before hiqlite opens it. What cannot be copied now may be later; it is no reason not to start.
+    if !short_of_space && let Err(e) = snapshots.keep() {
+        tracing::warn!(error = %e, "cannot copy the metadata snapshot");
+    }
+    Ok(())
 }
 
 /// The high-water mark of the directory: a new one where there is no data, otherwise the one that must be there.
@@ -97,6 +101,7 @@ async fn verify(
     mark: Option<Mark>,
 ) -> Result<Raiser, OpenError> {
     let failed = |e: hiqlite::Error| OpenError::Start { directory: directory.path().to_owned(), reason: e.to_string() };
+    directory.sync()?;
     tables::make(client).await.map_err(failed)?;
     let recovered = tables::applied(client).await.map_err(failed)?;
     let mark = match mark {
