@@ -208,6 +208,10 @@ impl Sql for RaftSql {
     fn status(&self) -> Status {
         self.health.status()
     }
+
+    fn revision(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Drop for RaftSql {

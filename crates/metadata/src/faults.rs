@@ -99,4 +99,8 @@ impl<S: Sql> Sql for Faulty<S> {
     fn status(&self) -> Status {
         self.faults.status().unwrap_or_else(|| self.inner.status())
     }
+
+    fn revision(&self) -> Option<u64> {
+        self.inner.revision()
+    }
 }

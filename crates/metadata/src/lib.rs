@@ -10,6 +10,7 @@ mod metered;
 mod migration;
 pub mod records;
 mod retrying;
+mod revision;
 pub mod schema;
 mod sql;
 #[cfg(any(test, feature = "suite"))]
@@ -23,5 +24,6 @@ pub use memory::Memory;
 pub use metered::{Metered, Operation, Outcome, Recorder};
 pub use migration::{MigrateError, Migration, migrate, pending};
 pub use retrying::{RETRIED_FOR, commit_once};
+pub use revision::{Changing, Revision};
 pub use sql::{Freshness, Sql, Status};
 pub use value::{Row, Rows, Value};

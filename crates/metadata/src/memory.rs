@@ -13,7 +13,8 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use crate::faults::Faults;
 use crate::lists::expand;
 use crate::{
-    Batch, CommitError, Committed, Fault, Freshness, QueryError, Row, Rows, Sql, Statement, Status, Value, base,
+    Batch, CommitError, Committed, Fault, Freshness, QueryError, Revision, Row, Rows, Sql, Statement, Status, Value,
+    base,
 };
 
 /// An in-memory metadata engine. Its content is gone when it is dropped.
@@ -21,6 +22,7 @@ use crate::{
 pub struct Memory {
     connection: Mutex<Connection>,
     faults: Faults,
+    revision: Revision,
 }
 
 impl Memory {
@@ -34,7 +36,7 @@ impl Memory {
             Ok(connection)
         };
         let connection = open().map_err(|e| QueryError::Failed(format!("cannot open in-memory metadata: {e}")))?;
-        Ok(Self { connection: Mutex::new(connection), faults: Faults::default() })
+        Ok(Self { connection: Mutex::new(connection), faults: Faults::default(), revision: Revision::default() })
     }
 
     /// Claims `status` from now on: commits need [`Status::Writable`], questions fail while [`Status::Down`].
@@ -61,11 +63,19 @@ impl Sql for Memory {
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
         batch.check()?;
         tokio::task::yield_now().await;
-        self.faults.commit(async { carry_out(&mut self.connection.lock(), batch) }).await
+        let carry_out = async {
+            let _changing = self.revision.changing();
+            carry_out(&mut self.connection.lock(), batch)
+        };
+        self.faults.commit(carry_out).await
     }
 
     fn status(&self) -> Status {
         self.faults.status().unwrap_or(Status::Writable)
+    }
+
+    fn revision(&self) -> Option<u64> {
+        self.revision.get()
     }
 }
 

@@ -129,6 +129,10 @@ impl<S: Sql, R: Recorder> Sql for Metered<S, R> {
     fn status(&self) -> Status {
         self.inner.status()
     }
+
+    fn revision(&self) -> Option<u64> {
+        self.inner.revision()
+    }
 }
 
 impl<R: Recorder + ?Sized> Recorder for std::sync::Arc<R> {

@@ -55,6 +55,10 @@ impl Sql for Script {
     fn status(&self) -> Status {
         Status::Writable
     }
+
+    fn revision(&self) -> Option<u64> {
+        None
+    }
 }
 
 const DONE: Result<Committed, CommitError> = Ok(Committed { replayed: false });

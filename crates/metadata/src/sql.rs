@@ -53,6 +53,11 @@ pub trait Sql: std::fmt::Debug + Send + Sync + 'static {
 
     /// Whether reads and writes work now. Cheap: answered from memory.
     fn status(&self) -> Status;
+
+    /// A number that changes with every commit that may have changed an answer, before that commit is acknowledged. An
+    /// answer of any freshness that was asked for and is used under one number is as good as one asked for now. `None`
+    /// where others may commit unseen by this process. Cheap: from memory.
+    fn revision(&self) -> Option<u64>;
 }
 
 #[async_trait]
@@ -67,5 +72,9 @@ impl<S: Sql + ?Sized> Sql for std::sync::Arc<S> {
 
     fn status(&self) -> Status {
         (**self).status()
+    }
+
+    fn revision(&self) -> Option<u64> {
+        (**self).revision()
     }
 }

@@ -9,6 +9,7 @@
 
 mod access;
 mod blobs;
+mod cached_index;
 mod clock;
 mod commit;
 mod error;

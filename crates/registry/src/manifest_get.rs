@@ -31,7 +31,7 @@ impl Registry {
         match self.index.manifest(&name, reference).await? {
             Some(found) => {
                 let bytes = match found.bytes {
-                    Some(bytes) => Bytes::from(bytes),
+                    Some(bytes) => bytes,
                     None => self.manifest_from_blob(&name, &found.stat.digest).await?,
                 };
                 Ok(ManifestContent { info: found.stat, bytes })

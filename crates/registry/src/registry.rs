@@ -12,6 +12,7 @@ use roadstead_storage::{Location, Locations, Scope};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::cached_index::CachedIndex;
 use crate::upload::Sessions;
 use crate::{Action, Caller, Clock, Index, Policy, Result, SqlIndex, commit};
 
@@ -105,7 +106,7 @@ impl Registry {
             None => session_key(&*sql, clock.now()).await?,
         };
         Ok(Arc::new(Self {
-            index: Arc::new(SqlIndex::new(sql.clone())),
+            index: Arc::new(CachedIndex::new(SqlIndex::new(sql.clone()), sql.clone())),
             sessions: Sessions::new(key),
             tasks: TaskTracker::new(),
             incarnation: Uuid::now_v7(),

@@ -2,6 +2,7 @@
 
 use super::sql;
 use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
+use bytes::Bytes;
 use roadstead_oci::{Digest, Reference};
 use uuid::Uuid;
 
@@ -93,7 +94,7 @@ pub struct ManifestRecord {
     /// What it is.
     pub stat: ManifestStat,
     /// Its bytes; `None` when they are kept as a blob.
-    pub bytes: Option<Vec<u8>>,
+    pub bytes: Option<Bytes>,
 }
 
 /// What a pushed manifest adds to a repository.
@@ -190,11 +191,12 @@ pub async fn get(
     let Some(row) = rows.first() else { return Ok(None) };
     let stat = stat_of(row)?;
     let bytes = match Encoding::of(row.integer(3)?)? {
-        Encoding::Plain => Some(row.blob(4)?.to_vec()),
+        Encoding::Plain => Some(Bytes::copy_from_slice(row.blob(4)?)),
         Encoding::Blob => None,
         Encoding::Zstd => {
             let bytes = zstd::bulk::decompress(row.blob(4)?, stat.size as usize);
-            Some(bytes.map_err(|e| QueryError::Failed(format!("content of manifest {}: {e}", stat.digest)))?)
+            let damaged = |e| QueryError::Failed(format!("content of manifest {}: {e}", stat.digest));
+            Some(bytes.map_err(damaged)?.into())
         }
     };
     Ok(Some(ManifestRecord { stat, bytes }))

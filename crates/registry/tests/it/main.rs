@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod blobs;
+mod cached;
 mod crash_points;
 mod guards;
 mod manifests;

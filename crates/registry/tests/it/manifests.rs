@@ -279,6 +279,10 @@ impl Sql for Scales {
     fn status(&self) -> Status {
         self.0.status()
     }
+
+    fn revision(&self) -> Option<u64> {
+        None
+    }
 }
 
 #[tokio::test]
