@@ -16,7 +16,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use roadstead_metadata::{BATCH_BYTES, BATCH_STATEMENTS, Batch, CommitError, Committed};
+use roadstead_metadata::{BATCH_BYTES, BATCH_STATEMENTS, Batch, CommitError, Committed, Revision};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -53,6 +53,7 @@ struct Waiting {
 pub(crate) struct Committer {
     /// `None` once it is closed.
     queue: Mutex<Option<mpsc::Sender<Waiting>>>,
+    revision: Arc<Revision>,
 }
 
 impl Committer {
@@ -60,8 +61,14 @@ impl Committer {
     /// ground back.
     pub(crate) fn start<G: Ground>(ground: Arc<G>, health: Arc<Health>) -> (Self, JoinHandle<Arc<G>>) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(Task { ground, health, acknowledging: JoinSet::new() }.run(queue));
-        (Self { queue: Mutex::new(Some(sender)) }, task)
+        let revision = Arc::<Revision>::default();
+        let task = Task { ground, health, revision: revision.clone(), acknowledging: JoinSet::new() };
+        (Self { queue: Mutex::new(Some(sender)), revision }, tokio::spawn(task.run(queue)))
+    }
+
+    /// The revision that all transactions of this process make; see [`Revision`].
+    pub(crate) fn revision(&self) -> Option<u64> {
+        self.revision.get()
     }
 
     /// Commits a batch. It is carried out even when the caller gives up waiting.
@@ -86,6 +93,7 @@ impl Committer {
 struct Task<G> {
     ground: Arc<G>,
     health: Arc<Health>,
+    revision: Arc<Revision>,
     /// Groups that are carried out and wait for the mark.
     acknowledging: JoinSet<()>,
 }
@@ -149,6 +157,8 @@ impl<G: Ground> Task<G> {
             let reason = "the database is behind its log until the next start";
             return Outcome::Refused(CommitError::Unavailable(reason.to_owned()));
         }
+        // Until here nobody is answered, so whoever knows of the change finds another revision.
+        let _changing = self.revision.changing();
         let outcome = match self.ground.carry_out(statements.clone()).await {
             Outcome::Refused(CommitError::Unknown(_)) => match self.ground.carry_out(statements).await {
                 Outcome::Refused(CommitError::Unknown(reason)) => Outcome::Diverged(reason),
@@ -157,6 +167,7 @@ impl<G: Ground> Task<G> {
             known => known,
         };
         if let Outcome::Diverged(reason) = &outcome {
+            self.revision.doubt();
             self.health.diverged(reason);
         }
         outcome

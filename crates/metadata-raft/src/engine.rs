@@ -75,6 +75,7 @@ impl RaftSql {
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let Opened { directory, cluster, client, raiser, reserve, snapshots } = opening::open(&options).await?;
         let health = Arc::new(Health::default());
+        health.note(&node::role(&client).await);
         let watched = Watched {
             reserve: Arc::clone(&reserve),
             logs: directory.raft().join("logs"),
@@ -209,8 +210,9 @@ impl Sql for RaftSql {
         self.health.status()
     }
 
+    /// Of a sole member only: members that join do so at a start, before which nothing is kept.
     fn revision(&self) -> Option<u64> {
-        None
+        self.health.is_alone().then(|| self.committer.revision()).flatten()
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Health {
     fatal: watch::Sender<Option<String>>,
     /// The state machine could not carry out a log entry; it is behind its log until it is rebuilt.
     diverged: AtomicBool,
+    /// This node is the only member, so that nobody commits but this process.
+    alone: AtomicBool,
 }
 
 impl Default for Health {
@@ -32,6 +34,7 @@ impl Default for Health {
             status: watch::Sender::new(Status::Writable),
             fatal: watch::Sender::new(None),
             diverged: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
         }
     }
 }
@@ -69,6 +72,15 @@ impl Health {
 
     pub(crate) fn has_diverged(&self) -> bool {
         self.diverged.load(Ordering::SeqCst)
+    }
+
+    /// What the node is now, as far as it says who commits.
+    pub(crate) fn note(&self, role: &Role) {
+        self.alone.store(*role == Role::Alone, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_fatal(&self) -> bool {
@@ -112,6 +124,7 @@ pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched)
     let mut copying: Option<JoinHandle<()>> = None;
     while !health.is_fatal() {
         let role = node::role(&client).await;
+        health.note(&role);
         let (logs, space) = (logs.clone(), Arc::clone(&reserve));
         let looked = tokio::task::spawn_blocking(move || {
             disk::fill_holes(&logs);

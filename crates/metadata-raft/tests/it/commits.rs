@@ -14,7 +14,9 @@ async fn what_was_committed_is_there_at_once_and_after_reopening() {
     let sql = open(directory.path()).await;
     assert_eq!(sql.status(), Status::Writable);
     for id in 0..20 {
+        let before = sql.revision().expect("a node alone knows of every commit");
         commit(&sql, vec![insert(id)]).await.unwrap();
+        assert_ne!(sql.revision(), Some(before));
         assert_eq!(ids(&sql).await.last(), Some(&id));
     }
     let cluster = sql.cluster();

@@ -104,6 +104,7 @@ macro_rules! conformance {
             a_push_and_a_collector_never_both_win,
             of_two_moves_of_a_tag_one_wins,
             a_job_is_claimed_once,
+            what_is_kept_under_a_revision_is_never_older_than_what_was_acknowledged,
         }
     };
     (@each $make:path, $on:ident: $($clause:ident),* $(,)?) => {

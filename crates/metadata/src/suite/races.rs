@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use super::{ask, batch, commit, item, number, say};
+use super::{ask, batch, commit, item, items, number, say};
 use crate::{CommitError, Committed, Freshness, Sql, Statement};
 
 /// A reader that learned of a commit sees it, whoever made it.
@@ -144,4 +144,41 @@ pub async fn a_job_is_claimed_once(sql: Arc<dyn Sql>) {
     }
     claimed.sort_unstable();
     assert_eq!(claimed, (0..30).collect::<Vec<_>>());
+}
+
+/// Someone who keeps an answer for as long as the revision stays the same never answers from before a commit that was
+/// acknowledged. An engine without a revision keeps to it by having none.
+pub async fn what_is_kept_under_a_revision_is_never_older_than_what_was_acknowledged(sql: Arc<dyn Sql>) {
+    const COMMITS: i64 = 100;
+    let acknowledged = Arc::new(AtomicI64::new(0));
+    let writer = tokio::spawn({
+        let (sql, acknowledged) = (sql.clone(), acknowledged.clone());
+        async move {
+            for k in 1..=COMMITS {
+                commit(&*sql, [item(k, "x")]).await;
+                acknowledged.store(k, Ordering::SeqCst);
+            }
+        }
+    });
+    let mut kept: Option<(u64, i64)> = None;
+    loop {
+        let known = acknowledged.load(Ordering::SeqCst);
+        let revision = sql.revision();
+        let answer = match kept {
+            Some((under, answer)) if revision == Some(under) => answer,
+            _ => {
+                let answer = items(&*sql).await;
+                kept = revision.filter(|_| sql.revision() == revision).map(|revision| (revision, answer));
+                answer
+            }
+        };
+        assert!(answer >= known, "{answer} of {known} acknowledged");
+        if known == COMMITS {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+    // At rest it stays as it is, or there is no use in it.
+    assert_eq!(sql.revision(), sql.revision());
 }
