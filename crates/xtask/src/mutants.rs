@@ -60,6 +60,18 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
     }
 }
 
+/// The patches that do not apply to the tree any more, each with the reason. Found at once, not after an hour.
+pub(crate) fn stale(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut stale = Vec::new();
+    for patch in read_all(&root.join("mutants"))? {
+        let mut git = Command::new("git");
+        if let Err(failure) = capture(git.current_dir(root).args(["apply", "--check"]).arg(&patch.file)) {
+            stale.push(format!("mutants/{}.patch does not apply: {failure}", patch.name));
+        }
+    }
+    Ok(stale)
+}
+
 fn read_all(folder: &Path) -> Result<Vec<Patch>, Failure> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "patch"));

@@ -1,4 +1,5 @@
-//! What no compiler checks: size and names of files, left-overs, links, numbering of decisions.
+//! What no compiler checks: size and names of files, left-overs, links, numbering of decisions, patches that no longer
+//! apply.
 //!
 //! Works on the files git knows or would add, so that it says the same in a fresh clone and in a working tree.
 
@@ -24,8 +25,8 @@ const LEFT_OVERS: &[(&str, &str)] = &[
     (concat!("#[", "ignore"), "a test that does not run"),
 ];
 
-/// The one reason for which a test may stand aside: another test starts it as a process of its own.
-const CHILD: &str = "= \"runs in the child process";
+/// The reasons for which a test may stand aside: another test starts it as a process of its own, or it only measures.
+const ASIDE: [&str; 2] = ["= \"runs in the child process", "= \"a measurement"];
 
 /// Paths of one person's machine, which mean nothing on another.
 const MACHINE_PATHS: &[&str] =
@@ -46,6 +47,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
         faults.extend(dead_links(&context.root, file, &text));
     }
     faults.extend(decision_faults(&files));
+    faults.extend(crate::mutants::stale(&context.root)?);
     if faults.is_empty() {
         return Ok(Outcome::Passed(format!("{} files, {long} over {LONG} lines", files.len())));
     }
@@ -100,8 +102,8 @@ fn text_faults(file: &Path, text: &str) -> Vec<String> {
     }
     for (number, line) in text.lines().enumerate() {
         let place = format!("{}:{}", file.display(), number + 1);
-        let left_over =
-            LEFT_OVERS.iter().filter(|(needle, _)| is_rust(file) && line.contains(needle) && !line.contains(CHILD));
+        let aside = ASIDE.iter().any(|reason| line.contains(reason));
+        let left_over = LEFT_OVERS.iter().filter(|(needle, _)| is_rust(file) && line.contains(needle) && !aside);
         faults.extend(left_over.map(|(needle, why)| format!("{place}: {needle}: {why}")));
         let machine = MACHINE_PATHS.iter().filter(|needle| line.contains(**needle));
         faults.extend(machine.map(|needle| format!("{place}: {needle} is a path of one machine")));
