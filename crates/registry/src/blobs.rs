@@ -57,6 +57,7 @@ impl Registry {
         body: ByteStream,
     ) -> Result<()> {
         let name = self.access(caller, Action::Push, name)?;
+        self.writable()?;
         let registry = self.clone();
         on_its_own(&self.tasks, async move { registry.ingest(&name, digest, announced, body).await }).await
     }

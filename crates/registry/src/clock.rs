@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roadstead_metadata::Millis;
+use uuid::{NoContext, Timestamp, Uuid};
 
 /// Where time comes from.
 pub trait Clock: Debug + Send + Sync + 'static {
@@ -12,6 +13,12 @@ pub trait Clock: Debug + Send + Sync + 'static {
 
     /// Time since some fixed moment. Never goes back; for terms and timeouts.
     fn monotonic(&self) -> Duration;
+}
+
+/// A new UUIDv7 of this clock: an id's age is judged by the clock that gave it.
+pub(crate) fn new_id(clock: &dyn Clock) -> Uuid {
+    let now = clock.now().max(0) as u64;
+    Uuid::new_v7(Timestamp::from_unix(NoContext, now / 1000, (now % 1000) as u32 * 1_000_000))
 }
 
 /// The machine's clock.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use roadstead_metadata::records::repository;
-use roadstead_metadata::{Batch, CommitError, Freshness, commit_once};
+use roadstead_metadata::{Batch, CommitError, Freshness, Status, commit_once};
 use roadstead_oci::RepositoryName;
 use uuid::Uuid;
 
@@ -24,6 +24,16 @@ pub(crate) struct PushTarget {
 }
 
 impl Registry {
+    /// Whether a push can be committed now, as far as is known: `ReadOnly` or `Unavailable` when not. Asked before a
+    /// body is read, which would be read for nothing.
+    pub fn writable(&self) -> Result<()> {
+        match self.sql.status() {
+            Status::Writable => Ok(()),
+            Status::ReadOnly(why) => Err(Error::ReadOnly(why)),
+            Status::Down(cause) => Err(Error::Unavailable { component: "metadata", cause }),
+        }
+    }
+
     /// Commits `batch`. `Ok(false)` is a conflict: nothing happened, look again.
     pub(crate) async fn try_commit(&self, batch: Batch) -> Result<bool> {
         match commit_once(&*self.sql, batch, PATIENCE).await {

@@ -20,6 +20,20 @@ use crate::{ByteStream, Error, Registry, Result};
 /// How many bytes a request announced, if it did.
 pub(crate) type Announced = Option<u64>;
 
+/// Bytes taken in before the size of a blob is judged again.
+const LOOK: u64 = 64 << 20;
+
+/// The upload session that a blob's commit ends.
+#[derive(Clone, Copy)]
+pub(crate) enum Ends<'a> {
+    /// None: the blob came without one.
+    Nothing,
+    /// One whose bytes were staged; it must not have moved since.
+    Staged(&'a UploadRecord),
+    /// One without a row, by its id; it must have none yet.
+    Fresh(Uuid),
+}
+
 impl Registry {
     /// Takes in a blob whose digest is known in advance: streams it straight to its final key, verifies, publishes,
     /// and links it to the repository.
@@ -30,8 +44,8 @@ impl Registry {
         announced: Announced,
         body: ByteStream,
     ) -> Result<()> {
-        let placement = self.publish(digest, announced, body).await?;
-        self.commit_blob(name, &placement, None).await
+        let placement = self.publish(digest, announced, body, CancellationToken::new()).await?;
+        self.commit_blob(name, &placement, Ends::Nothing).await
     }
 
     /// Where an object of `digest` will be published; nothing is written yet.
@@ -40,19 +54,33 @@ impl Registry {
         Ok(Placement { digest, location: self.preferred().id, object_key, size })
     }
 
-    /// Publishes verified bytes at the preferred location; metadata does not know of them yet.
-    pub(crate) async fn publish(&self, digest: Digest, announced: Announced, body: ByteStream) -> Result<Placement> {
+    /// Publishes verified bytes at the preferred location; metadata does not know of them yet. `stop` ends the body
+    /// with [`BodyError::Superseded`](crate::BodyError::Superseded).
+    pub(crate) async fn publish(
+        &self,
+        digest: Digest,
+        announced: Announced,
+        body: ByteStream,
+        stop: CancellationToken,
+    ) -> Result<Placement> {
         let planned = self.plan(digest, 0)?;
-        let size = self.publish_as(&planned, announced, body).await?;
+        let size = self.publish_as(&planned, announced, body, stop).await?;
         Ok(Placement { size, ..planned })
     }
 
     /// Publishes verified bytes where they were planned to be; how many they are.
-    pub(crate) async fn publish_as(&self, planned: &Placement, announced: Announced, body: ByteStream) -> Result<u64> {
+    pub(crate) async fn publish_as(
+        &self,
+        planned: &Placement,
+        announced: Announced,
+        body: ByteStream,
+        stop: CancellationToken,
+    ) -> Result<u64> {
         let (location, digest) = (self.preferred(), planned.digest);
         let key = ObjectKey::new(planned.object_key.as_str())?;
         let mut writer = location.engine.writer(&key).await?;
-        let size = match self.fill(&mut *writer, &digest, announced, body).await {
+        let pump = Pump::new(body, stop);
+        let size = match self.fill(&mut *writer, &digest, announced, pump).await {
             Ok(size) => size,
             Err(error) => {
                 abandon(writer).await;
@@ -68,14 +96,18 @@ impl Registry {
         writer: &mut dyn Writer,
         expected: &Digest,
         announced: Announced,
-        body: ByteStream,
+        mut pump: Pump,
     ) -> Result<u64> {
         let mut hasher = Hasher::new(expected.algorithm());
-        let mut pump = Pump::new(body, CancellationToken::new());
-        while pump.advance(&mut hasher, writer, 64 << 20).await? {
+        loop {
+            let step = step_within(announced, hasher.length(), LOOK);
+            let more = pump.advance(&mut hasher, writer, step).await?;
             self.check_size(hasher.length())?;
+            check_not_beyond(announced, hasher.length())?;
+            if !more {
+                break;
+            }
         }
-        self.check_size(hasher.length())?;
         let size = hasher.length();
         check_announced(announced, size)?;
         verify(expected, hasher.finish())?;
@@ -92,49 +124,51 @@ impl Registry {
 
     /// Makes a published object known: blob, placement, the repository's link, and the end of its upload session,
     /// in one batch.
-    pub(crate) async fn commit_blob(
-        &self,
-        name: &RepositoryName,
-        placement: &Placement,
-        session: Option<&UploadRecord>,
-    ) -> Result<()> {
-        let outcome = self.try_commit_blob(name, placement, session).await;
+    pub(crate) async fn commit_blob(&self, name: &RepositoryName, placement: &Placement, ends: Ends<'_>) -> Result<()> {
+        let outcome = self.try_commit_blob(name, placement, ends).await;
         self.discard_unless_named(&outcome, placement).await;
         outcome
     }
 
-    async fn try_commit_blob(
-        &self,
-        name: &RepositoryName,
-        placement: &Placement,
-        session: Option<&UploadRecord>,
-    ) -> Result<()> {
+    async fn try_commit_blob(&self, name: &RepositoryName, placement: &Placement, ends: Ends<'_>) -> Result<()> {
         for _ in 0..ROUNDS {
             let target = self.push_target(name).await?;
             let mut batch = self.batch();
+            let at = batch.at;
             target.ensure(name, &mut batch);
             add_blob(&mut batch, target.id, placement);
-            if let Some(session) = session {
-                let close = upload::close(session.id, batch.at);
-                batch.push(upload::guard(session)).push(close);
+            match ends {
+                Ends::Nothing => {}
+                Ends::Staged(session) => {
+                    batch.push(upload::guard(session)).push(upload::close(session.id, at));
+                }
+                Ends::Fresh(id) => {
+                    batch.push(upload::create_closed(id, name.as_str(), placement.location, at));
+                }
             }
             if self.try_commit(batch).await? {
                 return Ok(());
             }
-            if let Some(session) = session {
-                self.still(session).await?;
-            }
+            self.still(ends).await?;
         }
         Err(Error::Contended)
     }
 
     /// Fails when the session has moved on or ended since it was read.
-    async fn still(&self, session: &UploadRecord) -> Result<()> {
-        match upload::get(&*self.sql, session.id).await? {
-            Some(now) if now.closed_at.is_none() && now.epoch == session.epoch && now.received == session.received => {
-                Ok(())
+    async fn still(&self, ends: Ends<'_>) -> Result<()> {
+        let (id, was) = match ends {
+            Ends::Nothing => return Ok(()),
+            Ends::Staged(session) => (session.id, Some(session)),
+            Ends::Fresh(id) => (id, None),
+        };
+        match (upload::get(&*self.sql, id).await?, was) {
+            (None, None) => Ok(()),
+            (Some(now), Some(was)) if now.closed_at.is_none() => {
+                let unmoved = now.epoch == was.epoch && now.received == was.received;
+                if unmoved { Ok(()) } else { Err(Error::UploadBusy) }
             }
-            _ => Err(Error::UploadBusy),
+            (Some(now), None) if now.closed_at.is_none() => Err(Error::UploadBusy),
+            _ => Err(Error::UploadUnknown),
         }
     }
 
@@ -174,6 +208,19 @@ pub(crate) fn new_object_key(digest: &Digest) -> Result<ObjectKey> {
     let hex = digest.hex();
     let key = format!("blobs/{}/{}/{hex}-{}", digest.algorithm(), &hex[..2], Uuid::now_v7().simple());
     Ok(ObjectKey::new(key)?)
+}
+
+/// How far a body is taken until it is looked at again: `step` bytes, or one more than was announced.
+pub(crate) fn step_within(announced: Announced, taken: u64, step: u64) -> u64 {
+    announced.map_or(step, |announced| step.min(announced.saturating_sub(taken).saturating_add(1)))
+}
+
+/// No more bytes may arrive than were announced; known before the body has ended.
+pub(crate) fn check_not_beyond(announced: Announced, actual: u64) -> Result<()> {
+    match announced {
+        Some(stated) if actual > stated => check_announced(announced, actual),
+        _ => Ok(()),
+    }
 }
 
 /// The bytes that arrived must be those announced by length.

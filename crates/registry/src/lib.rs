@@ -38,4 +38,4 @@ pub use open::OpenBlob;
 pub use pump::ByteStream;
 pub use referrers::{Referrers, ReferrersQuery};
 pub use registry::{Limits, Parts, Registry, StartError};
-pub use upload::{Chunk, SESSION_LIFE, UploadProgress, staged_session, staging_prefix};
+pub use upload::{Chunk, SESSION_LIFE, UploadProgress, staged_at, staged_session, staging_prefix};

@@ -10,6 +10,7 @@ use roadstead_metadata::records::manifest::{INLINE_BYTES, ManifestStat, NewManif
 use roadstead_metadata::records::placement::Placement;
 use roadstead_metadata::records::{blob, manifest, referrer, tag};
 use roadstead_oci::{Algorithm, Descriptor, Digest, Manifest, Reference, RepositoryName, Tag, media_type};
+use tokio_util::sync::CancellationToken;
 
 use crate::commit::{PushTarget, ROUNDS};
 use crate::ingest::{add_blob, verify};
@@ -59,6 +60,7 @@ impl Registry {
         put: PutManifest,
     ) -> Result<ManifestPushed> {
         let name = self.access(caller, Action::Push, name)?;
+        self.writable()?;
         if put.bytes.len() as u64 > self.limits.manifest {
             return Err(Error::TooLarge { limit: self.limits.manifest });
         }
@@ -109,7 +111,7 @@ impl Registry {
             if let (Some(object), None) = (&object, &published) {
                 let bytes = put.bytes.clone();
                 let body = futures::stream::once(async move { Ok(bytes) }).boxed();
-                self.publish_as(object, Some(size as u64), body).await?;
+                self.publish_as(object, Some(size as u64), body, CancellationToken::new()).await?;
                 *published = Some(object.clone());
             }
             if self.try_commit(batch).await? {

@@ -44,6 +44,8 @@ pub(super) async fn head(call: &Call, name: &RepositoryName, reference: &Referen
 pub(super) async fn put(call: &Call, body: Payload, name: &RepositoryName, reference: Reference) -> Answer {
     let tags = call.query.get_all("tag").map(str::parse::<Tag>).collect::<Result<Vec<_>, _>>()?;
     let content_type = call.header(&CONTENT_TYPE).map(str::to_owned);
+    // Not for nothing.
+    call.registry().writable()?;
     let whole = body.into_whole(call.registry().limits().manifest).await?;
     let put = PutManifest { reference, content_type, tags: tags.clone(), bytes: whole.bytes.clone() };
     let pushed = call.registry().put_manifest(&call.caller, name, put).await?;

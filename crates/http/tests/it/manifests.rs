@@ -120,6 +120,21 @@ async fn read_only_metadata_refuses_pushes_and_serves_pulls() {
 }
 
 #[tokio::test]
+async fn while_metadata_is_read_only_no_body_is_waited_for() {
+    let api = Api::start().await;
+    api.metadata.set_status(Status::ReadOnly("no quorum".into()));
+    for target in [
+        "PUT /v2/a/b/manifests/v1",
+        "POST /v2/a/b/blobs/uploads/?digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    ] {
+        let mut client = api.server.connect().await;
+        client.send_bytes(format!("{target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").as_bytes()).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, code(&answer).as_str()), (503, "UNAVAILABLE"), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_of_the_largest_size_is_kept() {
     let api = Api::start().await;
     api.push_image("a/b", "v1").await;

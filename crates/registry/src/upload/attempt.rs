@@ -1,8 +1,9 @@
 //! One request that adds bytes to a session.
 //!
 //! The attempt runs on a task of its own: when the client's connection breaks, what arrived is still made durable and
-//! acknowledged in the row. Every [`STEP`] bytes the offset, the hash and the parts are committed; the fsync of a step
-//! runs while the next one arrives.
+//! acknowledged in the row. Every [`Limits::step`](crate::Limits::step) bytes the offset, the hash and the parts are
+//! committed; the fsync of a step runs while the next one arrives. After any other failure no staged byte stays that
+//! the row does not name.
 
 use std::sync::Arc;
 
@@ -15,13 +16,9 @@ use tokio_util::task::TaskTracker;
 use super::sessions::Turn;
 use super::stage::Stage;
 use super::{Chunk, Session, UploadProgress};
-use crate::ingest::check_announced;
+use crate::ingest::{check_announced, check_not_beyond, step_within};
 use crate::pump::Pump;
 use crate::{Action, BodyError, ByteStream, Caller, Error, Registry, Result};
-
-/// Bytes between two commits of the offset. One step is in flight while the next arrives, so that a crash loses
-/// less than twice as much.
-const STEP: u64 = 16 << 20;
 
 impl Registry {
     /// Adds a chunk to a session (end-5): `RangeInvalid` when it does not start where the session stands. After an
@@ -35,6 +32,7 @@ impl Registry {
         body: ByteStream,
     ) -> Result<UploadProgress> {
         let name = self.access(caller, Action::Push, name)?;
+        self.writable()?;
         self.session(&name, session).await?.check(&chunk)?;
         let (registry, session) = (self.clone(), session.to_owned());
         on_its_own(&self.tasks, async move {
@@ -60,7 +58,7 @@ pub(crate) async fn on_its_own<T: Send + 'static>(
 /// A session held by this request, and what it has added so far.
 pub(super) struct Attempt<'a> {
     registry: &'a Registry,
-    turn: Turn,
+    pub(super) turn: Turn,
     pub(super) session: Session,
     pub(super) location: Location,
     pub(super) stage: Stage,
@@ -68,6 +66,8 @@ pub(super) struct Attempt<'a> {
     pub(super) hasher: Hasher,
     /// Where the session stood when the attempt began.
     began_at: u64,
+    /// Where what the stage has open begins to be of this attempt.
+    opened_at: u64,
     /// A step whose fsync is under way, and the row to commit once it is done.
     pending: Option<(JoinHandle<std::result::Result<(), roadstead_storage::Error>>, UploadRecord)>,
 }
@@ -90,30 +90,37 @@ impl<'a> Attempt<'a> {
         };
         let parts = session.row.as_ref().map(|row| row.parts.clone()).unwrap_or_default();
         let hasher = registry.running_hash(&session, &location).await?;
-        let stage = Stage::new(location.engine.clone(), id, registry.incarnation, parts);
+        let stage = Stage::new(location.engine.clone(), registry.clock.clone(), id, registry.incarnation, parts);
         let began_at = session.received();
-        Ok(Self { registry, turn, session, location, stage, hasher, began_at, pending: None })
+        Ok(Self { registry, turn, session, location, stage, hasher, began_at, opened_at: began_at, pending: None })
     }
 
     /// Takes the body in. On an error nothing beyond the last committed step counts, except after a body that broke
-    /// off: [`Attempt::end`] then keeps what arrived.
+    /// off: [`Attempt::end`] then keeps what arrived. Of a body that is longer than announced no more is taken, and no
+    /// step is committed once that is known.
     pub(super) async fn run(&mut self, chunk: &Chunk, body: ByteStream) -> Result<()> {
+        let announced = chunk.announced();
         let mut pump = Pump::new(body, self.turn.stop.clone());
         loop {
-            let more = pump.advance(&mut self.hasher, self.stage.writer().await?, STEP).await?;
+            let step = step_within(announced, self.taken(), self.registry.limits.step);
+            let pumped = pump.advance(&mut self.hasher, self.stage.writer().await?, step).await;
+            check_not_beyond(announced, self.taken())?;
             self.registry.check_size(self.hasher.length())?;
-            if !more {
-                break;
+            if !pumped? {
+                return check_announced(announced, self.taken());
             }
             self.step().await?;
         }
-        let announced = chunk.length.or(chunk.range.map(|range| range.len()));
-        check_announced(announced, self.written())
     }
 
-    /// Bytes this attempt has added.
-    fn written(&self) -> u64 {
+    /// Bytes of the body that have been taken.
+    fn taken(&self) -> u64 {
         self.hasher.length() - self.began_at
+    }
+
+    /// Bytes this attempt has added to what the stage has open.
+    fn written(&self) -> u64 {
+        self.hasher.length() - self.opened_at
     }
 
     /// Commits the step before, and starts making this one durable.
@@ -124,7 +131,7 @@ impl<'a> Attempt<'a> {
             Some(synced) => self.pending = Some((tokio::spawn(synced), row)),
             None => {
                 self.stage.settle(self.written()).await?;
-                self.began_at = self.hasher.length();
+                self.opened_at = self.hasher.length();
                 self.commit(row).await?;
             }
         }
@@ -142,28 +149,41 @@ impl<'a> Attempt<'a> {
     /// Ends the attempt: acknowledges what arrived, also of a body that broke off.
     pub(super) async fn end(mut self, outcome: Result<()>) -> Result<UploadProgress> {
         match outcome {
-            Ok(()) => {
-                self.acknowledge().await?;
-                Ok(self.session.progress())
-            }
-            Err(Error::Body(BodyError::Superseded)) => {
-                self.pending = None;
-                self.stage.abort().await;
-                Err(Error::UploadBusy)
-            }
+            Ok(()) => match self.acknowledge().await {
+                Ok(()) => Ok(self.session.progress()),
+                Err(error) => Err(self.give_up(error).await),
+            },
+            Err(Error::Body(BodyError::Superseded)) => Err(self.give_up(Error::UploadBusy).await),
             Err(Error::Body(error)) => {
-                if self.written() > 0
+                if self.taken() > 0
                     && let Err(lost) = self.acknowledge().await
                 {
+                    let lost = self.give_up(lost).await;
                     tracing::warn!(error = %lost, "bytes of a broken upload request are not kept");
                 }
                 Err(Error::Body(error))
             }
-            Err(error) => {
-                self.pending = None;
-                self.stage.abort().await;
-                Err(error)
-            }
+            Err(error) => Err(self.give_up(error).await),
+        }
+    }
+
+    /// Frees what this attempt wrote and the row does not name. A commit that may have happened may name it: then it
+    /// stays. What to answer: a writer that failed because the session ended under it is no fault of ours.
+    async fn give_up(&mut self, error: Error) -> Error {
+        self.pending = None;
+        if error.nothing_happened() {
+            let named = self.session.row.as_ref().map_or(&[][..], |row| &row.parts);
+            self.stage.roll_back(named).await;
+        } else {
+            self.stage.close().await;
+        }
+        if !matches!(error, Error::Internal(_) | Error::Damaged(_)) {
+            return error;
+        }
+        match self.registry.session(&self.session.name, &self.session.text).await {
+            Err(Error::UploadUnknown) => Error::UploadUnknown,
+            Ok(now) if now.received() != self.session.received() => Error::UploadBusy,
+            _ => error,
         }
     }
 
@@ -177,7 +197,7 @@ impl<'a> Attempt<'a> {
     pub(super) async fn settle(&mut self) -> Result<()> {
         // First, since it waits for writes under way: whatever fails afterwards, nothing is written behind our back.
         self.stage.settle(self.written()).await?;
-        self.began_at = self.hasher.length();
+        self.opened_at = self.hasher.length();
         self.commit_pending().await
     }
 

@@ -10,8 +10,8 @@ use roadstead_storage::{Location, ObjectKey};
 
 use super::attempt::{Attempt, on_its_own};
 use super::{Chunk, Session};
-use crate::ingest::{forget_objects, new_object_key, verify};
-use crate::{Action, ByteStream, Caller, Error, Registry, Result};
+use crate::ingest::{Ends, forget_objects, new_object_key, verify};
+use crate::{Action, BodyError, ByteStream, Caller, Error, Registry, Result};
 
 impl Registry {
     /// Takes the last bytes, which may be none or all, and publishes the blob. A session without a row streams
@@ -26,53 +26,82 @@ impl Registry {
         body: ByteStream,
     ) -> Result<()> {
         let name = self.access(caller, Action::Push, name)?;
-        let found = self.session(&name, session).await?;
-        found.check(&chunk)?;
+        self.writable()?;
+        self.session(&name, session).await?.check(&chunk)?;
         let (registry, session) = (self.clone(), session.to_owned());
         on_its_own(&self.tasks, async move {
-            match found.row {
-                None => {
-                    let announced = chunk.length.or(chunk.range.map(|range| range.len()));
-                    registry.ingest(&name, digest, announced, body).await
-                }
-                Some(_) => registry.finish_staged(&name, &session, digest, chunk, body).await,
+            let attempt = Attempt::begin(&registry, &name, &session, &chunk).await?;
+            match attempt.session.row {
+                None => registry.finish_fresh(&name, attempt, digest, chunk, body).await,
+                Some(_) => registry.finish_staged(&name, attempt, digest, chunk, body).await,
             }
         })
         .await
     }
 
-    async fn finish_staged(
+    /// The whole blob comes with the end of its session.
+    async fn finish_fresh(
         &self,
         name: &RepositoryName,
-        session: &str,
+        attempt: Attempt<'_>,
         digest: Digest,
         chunk: Chunk,
         body: ByteStream,
     ) -> Result<()> {
-        let mut attempt = Attempt::begin(self, name, session, &chunk).await?;
+        let placement = match self.publish(digest, chunk.announced(), body, attempt.turn.stop.clone()).await {
+            Err(Error::Body(BodyError::Superseded)) => return Err(Error::UploadBusy),
+            published => published?,
+        };
+        self.commit_blob(name, &placement, Ends::Fresh(attempt.session.token.id)).await
+    }
+
+    async fn finish_staged(
+        &self,
+        name: &RepositoryName,
+        mut attempt: Attempt<'_>,
+        digest: Digest,
+        chunk: Chunk,
+        body: ByteStream,
+    ) -> Result<()> {
+        let outcome = match self.publish_staged(name, &mut attempt, digest, chunk, body).await {
+            // The bytes can never become what was announced.
+            Err(invalid @ Error::DigestInvalid { .. }) => match self.close(&attempt.session).await {
+                Ok(true) => Err(invalid),
+                Ok(false) => return attempt.end(Err(Error::UploadBusy)).await.map(drop),
+                Err(error) => return attempt.end(Err(error)).await.map(drop),
+            },
+            Err(error) => return attempt.end(Err(error)).await.map(drop),
+            Ok(()) => Ok(()),
+        };
+        forget_objects(&self.tasks, attempt.location.engine.clone(), attempt.stage.into_keys());
+        outcome
+    }
+
+    async fn publish_staged(
+        &self,
+        name: &RepositoryName,
+        attempt: &mut Attempt<'_>,
+        digest: Digest,
+        chunk: Chunk,
+        body: ByteStream,
+    ) -> Result<()> {
         if chunk.length != Some(0) {
-            if let Err(error) = attempt.run(&chunk, body).await {
-                return attempt.end(Err(error)).await.map(drop);
-            }
+            attempt.run(&chunk, body).await?;
             attempt.settle().await?;
         }
         let (parts, sources) = (attempt.stage.parts(0), attempt.stage.sources()?);
-        let Attempt { session, location, hasher, .. } = &attempt;
+        let Attempt { session, location, hasher, .. } = attempt;
         let size = hasher.length();
         let actual = match digest.algorithm() == hasher.algorithm() {
             true => hasher.clone().finish(),
             false => rehash(digest.algorithm(), location, &parts).await?.finish(),
         };
-        if let Err(invalid) = verify(&digest, actual) {
-            self.close(session).await?;
-            return Err(invalid);
-        }
+        verify(&digest, actual)?;
         let key = new_object_key(&digest)?;
         location.engine.compose(&sources, &key).await?;
         let placement = Placement { digest, location: location.id, object_key: key.to_string(), size };
-        self.commit_blob(name, &placement, session.row.as_ref()).await?;
-        forget_objects(&self.tasks, location.engine.clone(), parts.into_iter().map(|part| part.key).collect());
-        Ok(())
+        let ends = session.row.as_ref().map_or(Ends::Fresh(session.token.id), Ends::Staged);
+        self.commit_blob(name, &placement, ends).await
     }
 
     /// The hash over the acknowledged bytes: as saved, or computed anew when this version cannot read the saved one.

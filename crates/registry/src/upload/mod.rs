@@ -16,13 +16,14 @@ use std::time::Duration;
 use roadstead_metadata::records::upload::{self, UploadRecord};
 use roadstead_oci::{Algorithm, ContentRange, RepositoryName};
 
+use crate::clock::new_id;
 use crate::commit::ROUNDS;
 use crate::ingest::forget_objects;
 use crate::{Action, Caller, Error, Registry, Result};
 
 pub(crate) use attempt::on_its_own;
 pub(crate) use sessions::Sessions;
-pub use stage::{staged_session, staging_prefix};
+pub use stage::{staged_at, staged_session, staging_prefix};
 use token::Token;
 
 /// A token without a row is good for so long. Closed sessions are remembered longer than this, so that a token never
@@ -36,6 +37,13 @@ pub struct Chunk {
     pub range: Option<ContentRange>,
     /// `Content-Length` in bytes; `None` for a body sent without one.
     pub length: Option<u64>,
+}
+
+impl Chunk {
+    /// How many bytes the body will have, if one of them says so.
+    fn announced(&self) -> Option<u64> {
+        self.length.or(self.range.map(|range| range.len()))
+    }
 }
 
 /// Where a session stands.
@@ -88,7 +96,8 @@ impl Registry {
         algorithm: Algorithm,
     ) -> Result<UploadProgress> {
         let name = self.access(caller, Action::Push, name)?;
-        let token = Token { id: self.new_session_id(), algorithm };
+        self.writable()?;
+        let token = Token { id: new_id(&*self.clock), algorithm };
         Ok(UploadProgress { session: token.sign(&self.sessions.key, &name), received: 0 })
     }
 
@@ -144,12 +153,5 @@ impl Registry {
             _ => {}
         }
         Ok(Session { token, text: text.to_owned(), name: name.clone(), row })
-    }
-
-    /// A UUIDv7 of the registry's clock: a token's age is judged by the same clock that gave it.
-    fn new_session_id(&self) -> uuid::Uuid {
-        let now = self.clock.now().max(0) as u64;
-        let time = uuid::Timestamp::from_unix(uuid::NoContext, now / 1000, (now % 1000) as u32 * 1_000_000);
-        uuid::Uuid::new_v7(time)
     }
 }

@@ -40,6 +40,11 @@ impl Sessions {
         Self { key, active: Arc::default() }
     }
 
+    /// Whether an attempt holds the session or waits for it.
+    pub(crate) fn is_active(&self, id: Uuid) -> bool {
+        self.active.lock().contains_key(&id)
+    }
+
     /// Stops the attempt that holds the session, if any, and waits for its end.
     pub(super) async fn enter(&self, id: Uuid) -> Turn {
         let (mut turn, lock) = {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use roadstead_metadata::Millis;
 use roadstead_metadata::records::upload::StagedPart;
 use roadstead_storage::{Engine, ObjectKey, Part, Writer};
 use uuid::Uuid;
 
-use crate::Result;
+use crate::clock::new_id;
 use crate::ingest::abandon;
+use crate::{Clock, Result};
 
 /// Where the staged objects of all sessions are.
 pub fn staging_prefix() -> &'static str {
@@ -21,14 +23,24 @@ pub fn staged_session(key: &ObjectKey) -> Option<Uuid> {
     Uuid::try_parse(rest.split_once('-')?.0).ok()
 }
 
+/// When a staged object was begun, by its key, as milliseconds since the Unix epoch.
+pub fn staged_at(key: &ObjectKey) -> Option<Millis> {
+    let part = key.as_str().strip_prefix(staging_prefix())?.split_once('-')?.1;
+    let (seconds, nanoseconds) = Uuid::try_parse(part).ok()?.get_timestamp()?.to_unix();
+    Millis::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(Millis::from(nanoseconds / 1_000_000))
+}
+
 /// The parts of a session while one attempt adds to them.
 pub(super) struct Stage {
     engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
     session: Uuid,
     incarnation: Uuid,
     /// Parts whose length will not change by this attempt.
     settled: Vec<StagedPart>,
     open: Option<OpenPart>,
+    /// The objects that this attempt wrote to.
+    touched: Vec<ObjectKey>,
 }
 
 struct OpenPart {
@@ -39,8 +51,14 @@ struct OpenPart {
 }
 
 impl Stage {
-    pub(super) fn new(engine: Arc<dyn Engine>, session: Uuid, incarnation: Uuid, parts: Vec<StagedPart>) -> Self {
-        Self { engine, session, incarnation, settled: parts, open: None }
+    pub(super) fn new(
+        engine: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        session: Uuid,
+        incarnation: Uuid,
+        parts: Vec<StagedPart>,
+    ) -> Self {
+        Self { engine, clock, session, incarnation, settled: parts, open: None, touched: Vec::new() }
     }
 
     /// The writer to append to: of the last part when this incarnation made it and the engine can extend it, else
@@ -59,6 +77,7 @@ impl Stage {
         let Some(extend) = self.engine.extend() else {
             let key = self.new_key()?;
             let writer = self.engine.writer(&key).await?;
+            self.touched.push(key.clone());
             return Ok(OpenPart { key, before: 0, writer });
         };
         let own = self.settled.pop_if(|last| last.made_by == self.incarnation);
@@ -66,12 +85,14 @@ impl Stage {
             Some(part) => (ObjectKey::new(part.key)?, part.length),
             None => (self.new_key()?, 0),
         };
+        self.touched.push(key.clone());
         let writer = extend.append(&key, before).await?;
         Ok(OpenPart { key, before, writer })
     }
 
     fn new_key(&self) -> Result<ObjectKey> {
-        Ok(ObjectKey::new(format!("{}{}-{}", staging_prefix(), self.session.simple(), Uuid::now_v7().simple()))?)
+        let part = new_id(&*self.clock);
+        Ok(ObjectKey::new(format!("{}{}-{}", staging_prefix(), self.session.simple(), part.simple()))?)
     }
 
     /// All parts, the open one with `written` bytes of this attempt.
@@ -100,16 +121,41 @@ impl Stage {
         Ok(())
     }
 
-    /// Gives up what this attempt wrote and nobody acknowledged. Returns only when no write is under way any more:
-    /// the next attempt may open the same object. An extended object is closed as it is, since earlier steps of this
-    /// attempt may count; what stands beyond its acknowledged length is discarded when it is next opened.
-    pub(super) async fn abort(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        if self.engine.extend().is_none() {
-            abandon(open.writer).await;
-        } else if let Err(error) = open.writer.finish().await {
+    /// Gives up what this attempt wrote and the session's row does not name, of which `named` are the parts: an object
+    /// that it names shrinks to the length it names, any other goes. Returns only when no write is under way any more:
+    /// the next attempt may open the same object.
+    pub(super) async fn roll_back(&mut self, named: &[StagedPart]) {
+        if let Some(open) = self.open.take() {
+            match self.engine.extend() {
+                // Aborting would also undo what earlier steps of this attempt acknowledged.
+                Some(_) => drop(open.writer),
+                None => abandon(open.writer).await,
+            }
+        }
+        for key in std::mem::take(&mut self.touched) {
+            let kept = named.iter().find(|part| part.key == key.as_str()).map_or(0, |part| part.length);
+            if let Err(error) = cut(&*self.engine, &key, kept).await {
+                tracing::warn!(%error, %key, "bytes of a failed upload request stay until the purge of upload sessions");
+            }
+        }
+    }
+
+    /// Closes what is open as it is: the row may name it, or may not.
+    pub(super) async fn close(&mut self) {
+        if let Some(open) = self.open.take()
+            && let Err(error) = open.writer.finish().await
+        {
             tracing::debug!(%error, "staged object closed after a failed attempt");
         }
+    }
+
+    /// The session has ended: hands over the keys of all its objects, for their deletion.
+    pub(super) fn into_keys(self) -> Vec<String> {
+        let mut keys: Vec<String> = self.settled.into_iter().map(|part| part.key).collect();
+        keys.extend(self.touched.into_iter().map(|key| key.to_string()));
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// The parts as sources of a compose. Only what this incarnation made, and objects that cannot be extended by
@@ -121,5 +167,15 @@ impl Stage {
             Ok(Part { key: ObjectKey::new(part.key.as_str())?, length: part.length, sealed })
         });
         sources.collect()
+    }
+}
+
+/// Leaves the first `length` bytes of a staged object, or nothing of it.
+async fn cut(engine: &dyn Engine, key: &ObjectKey, length: u64) -> std::result::Result<(), roadstead_storage::Error> {
+    match engine.extend() {
+        _ if length == 0 => engine.delete(key).await,
+        Some(extend) => extend.append(key, length).await?.finish().await.map(drop),
+        // It has exactly the bytes that are named.
+        None => Ok(()),
     }
 }

@@ -7,4 +7,6 @@ mod crash_points;
 mod guards;
 mod manifests;
 mod rig;
+mod steps;
+mod store;
 mod uploads;

@@ -42,6 +42,7 @@ pub struct Rig {
     pub store: Arc<dyn Engine>,
     pub clock: Arc<TestClock>,
     location: Location,
+    limits: Limits,
 }
 
 impl Rig {
@@ -50,24 +51,28 @@ impl Rig {
     }
 
     pub async fn over(store: Arc<dyn Engine>) -> Self {
+        Self::with(store, Limits::default()).await
+    }
+
+    pub async fn with(store: Arc<dyn Engine>, limits: Limits) -> Self {
         let memory = Arc::new(Memory::open().unwrap());
         let sql: Arc<dyn Sql> = memory.clone();
         migrate(&*sql, schema::MIGRATIONS, 1).await.unwrap();
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000)));
         let location =
             Location { name: "main".into(), id: Uuid::from_u128(7), scope: Scope::Shared, engine: store.clone() };
-        let registry = start(&sql, &location, &clock).await;
-        Self { registry, sql, faults: memory, store, clock, location }
+        let registry = start(&sql, &location, &clock, &limits).await;
+        Self { registry, sql, faults: memory, store, clock, location, limits }
     }
 
     /// Another run of the registry over the same metadata and store.
     pub async fn restarted(&self) -> Arc<Registry> {
-        start(&self.sql, &self.location, &self.clock).await
+        start(&self.sql, &self.location, &self.clock, &self.limits).await
     }
 
     /// The same over metadata that the test put something around.
     pub async fn restarted_over(&self, sql: Arc<dyn Sql>) -> Arc<Registry> {
-        start(&sql, &self.location, &self.clock).await
+        start(&sql, &self.location, &self.clock, &self.limits).await
     }
 
     pub async fn objects(&self, prefix: &str) -> Vec<String> {
@@ -136,13 +141,13 @@ impl Rig {
     }
 }
 
-async fn start(sql: &Arc<dyn Sql>, location: &Location, clock: &Arc<TestClock>) -> Arc<Registry> {
+async fn start(sql: &Arc<dyn Sql>, location: &Location, clock: &Arc<TestClock>, limits: &Limits) -> Arc<Registry> {
     let parts = Parts {
         sql: sql.clone(),
         locations: Locations::single(location.clone()),
         clock: clock.clone(),
         policy: Arc::new(Everyone),
-        limits: Limits::default(),
+        limits: limits.clone(),
     };
     Registry::start(parts).await.unwrap()
 }

@@ -194,6 +194,42 @@ async fn a_token_is_good_for_its_repository_and_its_time() {
     assert!(matches!(rig.registry.upload_status(&ME, &name(REPO), &session).await, Err(Error::UploadUnknown)));
 }
 
+/// POST and PUT without a PATCH: the token has no row until the end.
+#[tokio::test]
+async fn a_session_finished_by_its_first_request_has_ended() {
+    let rig = Rig::new().await;
+    let session = start(&rig).await;
+    let digest = sha256(b"bytes");
+    let finish = |rig: &Rig| {
+        let (registry, session) = (rig.registry.clone(), session.clone());
+        async move { registry.finish_upload(&ME, &name(REPO), &session, digest, length(b"bytes"), body(b"bytes")).await }
+    };
+    rig.faults.fail_next_commit(roadstead_metadata::Fault::UnavailableBefore);
+    assert!(matches!(finish(&rig).await, Err(Error::ReadOnly(_))));
+    // A request that hangs gives way.
+    let (send, hung) = futures::channel::mpsc::unbounded();
+    send.unbounded_send(Ok(bytes::Bytes::from_static(b"stale"))).unwrap();
+    let (registry, token) = (rig.registry.clone(), session.clone());
+    let stale =
+        tokio::spawn(
+            async move { registry.append_upload(&ME, &name(REPO), &token, Chunk::default(), hung.boxed()).await },
+        );
+    while rig.staged_bytes().await < 5 {
+        tokio::task::yield_now().await;
+    }
+    finish(&rig).await.unwrap();
+    assert!(matches!(stale.await.unwrap(), Err(Error::UploadBusy)));
+    assert_eq!(rig.pull(REPO, &digest).await.unwrap(), b"bytes");
+    let gone = [
+        finish(&rig).await,
+        rig.registry.upload_status(&ME, &name(REPO), &session).await.map(drop),
+        rig.registry.append_upload(&ME, &name(REPO), &session, length(b"x"), body(b"x")).await.map(drop),
+        rig.registry.cancel_upload(&ME, &name(REPO), &session).await,
+    ];
+    assert!(gone.iter().all(|gone| matches!(gone, Err(Error::UploadUnknown))), "{gone:?}");
+    assert_eq!(rig.objects("").await.len(), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
