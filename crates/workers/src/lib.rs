@@ -7,6 +7,7 @@
 mod operations;
 mod reap;
 mod status;
+mod steady;
 mod supervisor;
 mod temporary;
 mod uploads;

@@ -3,7 +3,7 @@
 //! A session belongs to the instance that raised its epoch last. A commit that changes it names the offset and the
 //! epoch it started from, so that of two attempts one fails, and bytes beyond the committed offset do not exist.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::sql;
 use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
@@ -26,7 +26,7 @@ sql! {
     CLOSED = "SELECT id, repository, location_id, epoch, received, hash_state, parts, created_at, updated_at, closed_at \
         FROM upload WHERE closed_at < $1 ORDER BY closed_at LIMIT $2";
     FORGET = "DELETE FROM upload WHERE id = $1 AND updated_at = $2";
-    KNOWN = "SELECT id FROM upload WHERE id IN ($1)";
+    NAMED = "SELECT id, parts FROM upload WHERE id IN ($1)";
 }
 
 /// A staged object of an upload: the bytes that count are its first `length`.
@@ -130,8 +130,11 @@ pub fn forget(was: &UploadRecord) -> Statement {
     Statement::new(FORGET, vec![was.id.into(), was.updated_at.into()])
 }
 
+fn parts(json: &str) -> Result<Vec<StagedPart>, QueryError> {
+    serde_json::from_str(json).map_err(|e| QueryError::Failed(format!("parts of an upload are not JSON ({e}): {json}")))
+}
+
 fn record(row: &Row) -> Result<UploadRecord, QueryError> {
-    let parts = row.text(6)?;
     Ok(UploadRecord {
         id: row.id(0)?,
         repository: row.text(1)?.to_owned(),
@@ -139,8 +142,7 @@ fn record(row: &Row) -> Result<UploadRecord, QueryError> {
         epoch: row.integer(3)?,
         received: row.integer(4)? as u64,
         hash_state: row.blob(5)?.to_vec(),
-        parts: serde_json::from_str(parts)
-            .map_err(|e| QueryError::Failed(format!("parts of an upload are not JSON ({e}): {parts}")))?,
+        parts: parts(row.text(6)?)?,
         created_at: row.integer(7)?,
         updated_at: row.integer(8)?,
         closed_at: if row.is_null(9) { None } else { Some(row.integer(9)?) },
@@ -165,9 +167,13 @@ pub async fn closed(sql: &dyn Sql, before: Millis, limit: i64) -> Result<Vec<Upl
     rows.iter().map(record).collect()
 }
 
-/// Which of these sessions have a row, open or closed.
-pub async fn known(sql: &dyn Sql, ids: impl IntoIterator<Item = Uuid>) -> Result<HashSet<Uuid>, QueryError> {
+/// Which of these sessions have a row, open or closed, and the keys of the staged objects that it names.
+pub async fn named(
+    sql: &dyn Sql,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, HashSet<String>>, QueryError> {
     let ids = Value::List(ids.into_iter().map(Value::from).collect());
-    let rows = sql.query(Freshness::Latest, Statement::new(KNOWN, vec![ids])).await?;
-    rows.iter().map(|row| row.id(0)).collect()
+    let rows = sql.query(Freshness::Latest, Statement::new(NAMED, vec![ids])).await?;
+    let keys = |row: &Row| Ok(parts(row.text(1)?)?.into_iter().map(|part| part.key).collect());
+    rows.iter().map(|row| Ok((row.id(0)?, keys(row)?))).collect()
 }

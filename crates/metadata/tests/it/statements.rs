@@ -44,7 +44,18 @@ fn nothing_depends_on_the_replica() {
     every(|_, sql| {
         let lower = sql.to_ascii_lowercase();
         let unordered = lower.contains(" limit ") && !lower.contains(" order by ");
-        let own = ["random", "current_", "now(", "date(", "datetime(", "strftime(", "julianday(", "rowid", "changes("];
+        let own = [
+            "random",
+            "current_",
+            "now(",
+            "date(",
+            "datetime(",
+            "strftime(",
+            "julianday(",
+            "unixepoch(",
+            "rowid",
+            "changes(",
+        ];
         let own = own.iter().find(|word| lower.contains(**word)).map(|word| format!("uses {word}"));
         own.or_else(|| unordered.then(|| "LIMIT without ORDER BY".to_owned()))
     });

@@ -75,6 +75,27 @@ async fn a_session_that_moved_refuses_the_attempt_that_did_not_see_it() {
     assert_eq!(rig.registry.upload_status(&ME, &name("a/b"), &session).await.unwrap().received, 6);
 }
 
+/// What the guard of a session compares, one by one.
+#[tokio::test]
+async fn a_session_is_guarded_by_its_offset_its_epoch_and_being_open() {
+    let rig = Rig::new().await;
+    let session = rig.registry.start_upload(&ME, &name("a/b"), Algorithm::Sha256).await.unwrap().session;
+    rig.registry.append_upload(&ME, &name("a/b"), &session, at(0, b"one"), body(b"one")).await.unwrap();
+    let id = rig.sql.query(Freshness::Latest, Statement::new("SELECT id FROM upload", vec![])).await.unwrap()[0].id(0);
+    let row = upload::get(&*rig.sql, id.unwrap()).await.unwrap().unwrap();
+    commit(&rig, [upload::guard(&row)]).await.unwrap();
+    let (offset, epoch) = (row.received + 1, row.epoch + 1);
+    for other in
+        [upload::UploadRecord { received: offset, ..row.clone() }, upload::UploadRecord { epoch, ..row.clone() }]
+    {
+        let refused = commit(&rig, [upload::guard(&other)]).await;
+        assert!(matches!(refused, Err(CommitError::Conflict(_))), "{other:?}: {refused:?}");
+    }
+    commit(&rig, [upload::close(row.id, 9)]).await.unwrap();
+    let closed = commit(&rig, [upload::guard(&row)]).await;
+    assert!(matches!(closed, Err(CommitError::Conflict(_))), "{closed:?}");
+}
+
 /// A repository that was deleted and made again is another one: what names the old id is refused.
 #[tokio::test]
 async fn rows_of_a_repository_that_is_gone_are_refused() {

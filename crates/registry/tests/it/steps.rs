@@ -237,3 +237,18 @@ async fn while_metadata_is_read_only_no_body_is_read() {
         }
     }
 }
+
+/// The purge of another instance, or an operator, took the session away under a request.
+#[tokio::test]
+async fn a_writer_whose_session_has_gone_is_no_fault_of_the_registry() {
+    let faults = Faults::new();
+    let rig = Rig::with(Arc::new(Faulty::new(Forgetful::new(true), faults.clone())), small_steps()).await;
+    let session = start(&rig).await;
+    let (send, patch) = hang(&rig, &session, &noise(7, 5000));
+    settle().await;
+    rig.commit("DELETE FROM upload").await;
+    faults.refuse(Operation::Write, 1, roadstead_storage::ErrorKind::Other);
+    send.unbounded_send(Ok(Bytes::from_static(b"more"))).unwrap();
+    let refused = patch.await.unwrap();
+    assert!(matches!(refused, Err(Error::UploadBusy)), "{refused:?}");
+}

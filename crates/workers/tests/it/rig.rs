@@ -21,6 +21,7 @@ pub(crate) struct Rig {
     pub(crate) metadata: Arc<Memory>,
     /// Faults of the first location, in a rig that was not given engines.
     pub(crate) faults: Faults,
+    pub(crate) clock: Arc<TestClock>,
 }
 
 impl Rig {
@@ -34,15 +35,16 @@ impl Rig {
     pub(crate) async fn over(eu: Arc<dyn Engine>, us: Arc<dyn Engine>) -> Self {
         let metadata = Arc::new(Memory::open().unwrap());
         migrate(&*metadata, schema::MIGRATIONS, 0).await.unwrap();
+        let clock = Arc::new(TestClock::new());
         let locations = vec![location("eu", 1, eu), location("us", 2, us)];
         let registry = Registry::start(Parts {
             sql: metadata.clone(),
             locations: Locations::new(locations, "eu").unwrap(),
-            clock: Arc::new(TestClock::new()),
+            clock: clock.clone(),
             policy: Arc::new(Everyone),
             limits: Limits::default(),
         });
-        Self { registry: registry.await.unwrap(), metadata, faults: Faults::new() }
+        Self { registry: registry.await.unwrap(), metadata, faults: Faults::new(), clock }
     }
 
     pub(crate) fn location(&self, name: &str) -> &Location {
@@ -64,10 +66,15 @@ impl Rig {
 
     /// Starts a session and stages bytes in it; its token.
     pub(crate) async fn stage(&self) -> String {
-        let name = REPOSITORY.parse().unwrap();
-        let session = self.registry.start_upload(&ME, &name, Algorithm::Sha256).await.unwrap().session;
+        let session = self.fresh().await;
         self.append(&session).await;
         session
+    }
+
+    /// Starts a session; its token.
+    pub(crate) async fn fresh(&self) -> String {
+        let name = REPOSITORY.parse().unwrap();
+        self.registry.start_upload(&ME, &name, Algorithm::Sha256).await.unwrap().session
     }
 
     /// Adds bytes to a session.
