@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
@@ -48,6 +49,8 @@ pub(crate) enum Expired {
     SlowHead,
     /// The client does not take the response.
     SlowReader,
+    /// It rested longer than any other when somebody else needed the place.
+    GaveWay,
 }
 
 impl Expired {
@@ -57,6 +60,7 @@ impl Expired {
             Expired::Idle => "idle",
             Expired::SlowHead => "slow_head",
             Expired::SlowReader => "slow_reader",
+            Expired::GaveWay => "gave_way",
         }
     }
 }
@@ -75,6 +79,18 @@ struct State {
     http2: bool,
     write_blocked: Option<Instant>,
     unread: bool,
+    /// Somebody else needs the place. Taken back when a request begins.
+    give_way: bool,
+}
+
+impl State {
+    /// Since when there is neither a request nor the beginning of one.
+    fn resting_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle(since) if self.write_blocked.is_none() => Some(since),
+            _ => None,
+        }
+    }
 }
 
 /// The shared watch of one connection.
@@ -82,6 +98,8 @@ struct State {
 pub(crate) struct Pulse {
     patience: Patience,
     state: Mutex<State>,
+    /// Wakes the connection's task when it is to give way.
+    waker: AtomicWaker,
 }
 
 impl Pulse {
@@ -89,7 +107,8 @@ impl Pulse {
         let phase = Phase::Idle(Instant::now());
         Arc::new(Self {
             patience,
-            state: Mutex::new(State { phase, http2: false, write_blocked: None, unread: false }),
+            state: Mutex::new(State { phase, http2: false, write_blocked: None, unread: false, give_way: false }),
+            waker: AtomicWaker::new(),
         })
     }
 
@@ -133,9 +152,28 @@ impl Pulse {
         self.state.lock().unread
     }
 
+    /// Since when the connection rests, unless it does something or was asked to give way.
+    pub(crate) fn resting_since(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        state.resting_since().filter(|_| !state.give_way)
+    }
+
+    /// Asks the connection to end for somebody else, if it still rests as it did `since` then.
+    pub(crate) fn give_way(&self, since: Instant) -> bool {
+        let mut state = self.state.lock();
+        if state.give_way || state.resting_since() != Some(since) {
+            return false;
+        }
+        state.give_way = true;
+        drop(state);
+        self.waker.wake();
+        true
+    }
+
     /// A request begins; it ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         let mut state = self.state.lock();
+        state.give_way = false;
         state.phase = match state.phase {
             Phase::Busy(n) => Phase::Busy(n + 1),
             Phase::Idle(_) | Phase::Head(_) => Phase::Busy(1),
@@ -153,6 +191,9 @@ impl Pulse {
 
     fn next(&self, may_rest: bool) -> Option<(Instant, Due)> {
         let state = self.state.lock();
+        if let (true, Some(since)) = (state.give_way, state.resting_since()) {
+            return Some((since, Due::End(Expired::GaveWay)));
+        }
         // What is left of an unread body must not be taken for a new request.
         let may_rest = may_rest && !state.unread && state.write_blocked.is_none();
         let phase = match state.phase {
@@ -170,6 +211,7 @@ impl Pulse {
     /// not touch the timer for each request.
     pub(crate) async fn due(&self, mut sleep: Pin<&mut Sleep>, may_rest: bool) -> Due {
         poll_fn(|cx| {
+            self.waker.register(cx.waker());
             loop {
                 let now = Instant::now();
                 // Nothing to wait for now: look again later, since a request of HTTP/2 ends in another task.
@@ -245,6 +287,25 @@ mod tests {
         assert_eq!(due(&pulse, true).await, Some((1, Due::Rest)));
         pulse.left_unread();
         assert_eq!(due(&pulse, true).await, Some((119, Due::End(Expired::Idle))), "a body is still coming");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_way_only_while_it_rests() {
+        let pulse = Pulse::new(PATIENCE);
+        let since = pulse.resting_since().unwrap();
+        let (outcome, asked) = tokio::join!(outlives(&pulse), async { pulse.give_way(since) });
+        assert_eq!((outcome, asked), (Some((0, Expired::GaveWay)), true));
+        assert!(!pulse.give_way(since) && pulse.resting_since().is_none(), "it was asked already");
+
+        let pulse = Pulse::new(PATIENCE);
+        assert!(pulse.give_way(pulse.resting_since().unwrap()));
+        let busy = pulse.begin();
+        assert_eq!(outlives(&pulse).await, None, "a request came first");
+        assert!(!pulse.give_way(since));
+        drop(busy);
+        assert_eq!(outlives(&pulse).await, Some((120, Expired::Idle)));
+        pulse.received();
+        assert_eq!(pulse.resting_since(), None, "a head has begun");
     }
 
     #[tokio::test(start_paused = true)]

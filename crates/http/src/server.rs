@@ -8,10 +8,12 @@
 //!
 //! Deliberately absent: TLS, which is a stream under this server, not a part of it.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -23,11 +25,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::listener::{Accepted, Listener};
+use crate::listener::{Accepted, Arrival, Listener};
 use crate::metrics::HttpMetrics;
 use crate::pulse::{Due, Patience, Pulse};
 use crate::settings::Settings;
@@ -37,6 +39,9 @@ use crate::streams::Streams;
 /// How long before the deadline of a drain request bodies are ended, at least; a fifth of a longer deadline. Time for
 /// what arrived to become durable and for the answer to reach the client.
 const LAST: Duration = Duration::from_secs(1);
+
+/// How many connections that rest are known by one look at all of them.
+const RESTING: usize = 64;
 
 /// A wish to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +131,9 @@ impl Bound {
 /// The connections being served.
 struct Connections {
     tasks: JoinSet<()>,
+    pulses: HashMap<tokio::task::Id, Arc<Pulse>>,
+    /// Some that rested when it was last looked, the longest last.
+    resting: Vec<(Instant, Weak<Pulse>)>,
     drain: CancellationToken,
     protocols: Arc<Protocols>,
     patience: Patience,
@@ -137,7 +145,15 @@ impl Connections {
         let patience =
             Patience { head: settings.header_timeout, idle: settings.idle_timeout, write: settings.body_timeout };
         let protocols = Arc::new(Protocols::new(settings, app.metrics().http()));
-        Self { tasks: JoinSet::new(), drain: CancellationToken::new(), protocols, patience, app }
+        Self {
+            tasks: JoinSet::new(),
+            pulses: HashMap::new(),
+            resting: Vec::new(),
+            drain: CancellationToken::new(),
+            protocols,
+            patience,
+            app,
+        }
     }
 
     /// Accepts and serves until `until` answers.
@@ -147,8 +163,14 @@ impl Connections {
             tokio::select! {
                 biased;
                 answer = until.as_mut() => return answer,
-                Some(_) = self.tasks.join_next() => {}
-                accepted = listener.accept() => self.spawn(accepted),
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                    self.pulses.remove(&id);
+                }
+                arrival = listener.accept() => match arrival {
+                    Arrival::Accepted(accepted) => self.spawn(accepted),
+                    Arrival::Full(first) => self.make_room(first),
+                },
             }
         }
     }
@@ -163,10 +185,34 @@ impl Connections {
             protocols: Arc::clone(&self.protocols),
             pulse: Pulse::new(self.patience),
         };
-        self.tasks.spawn(async move {
+        let pulse = Arc::clone(&served.pulse);
+        let task = self.tasks.spawn(async move {
             let _open = open;
             served.serve(stream).await;
         });
+        self.pulses.insert(task.id(), pulse);
+    }
+
+    /// Ends the connection that rests longest, if one does, for a newcomer. Who is being served is left alone.
+    fn make_room(&mut self, first: bool) {
+        if first {
+            self.app.metrics().http().without_room.inc();
+        }
+        while let Some((since, pulse)) = self.resting.pop() {
+            if pulse.upgrade().is_some_and(|pulse| pulse.give_way(since)) {
+                return;
+            }
+        }
+        let resting = |pulse: &Arc<Pulse>| Some((pulse.resting_since()?, Arc::downgrade(pulse)));
+        self.resting = self.pulses.values().filter_map(resting).collect();
+        // The longest last, and only some of them: others may have begun to rest when these are used up.
+        self.resting.sort_unstable_by_key(|(since, _)| Reverse(*since));
+        self.resting.drain(..self.resting.len().saturating_sub(RESTING));
+        if let Some((since, pulse)) = self.resting.pop()
+            && let Some(pulse) = pulse.upgrade()
+        {
+            pulse.give_way(since);
+        }
     }
 
     /// Waits until all have ended; `false` when some have not at the deadline.

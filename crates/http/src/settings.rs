@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Address to listen on. Port 0 lets the system choose; [`crate::Bound::local_addr`] tells what it chose.
     pub addr: SocketAddr,
-    /// Connections served at once; default 16,384. Further ones wait in the listen backlog until one ends.
+    /// Connections served at once; default 16,384. For a further one the one that rests longest is closed; while none
+    /// rests it waits.
     pub max_connections: usize,
     /// Header fields of one request; default 100. More answer 431.
     pub max_headers: usize,

@@ -52,6 +52,8 @@ pub(crate) struct HttpMetrics {
     pub(crate) connections: Gauge,
     /// Connections ever accepted.
     pub(crate) accepted: Counter,
+    /// Connections that found all places taken.
+    pub(crate) without_room: Counter,
     given_up: Family<Reason, Counter>,
 }
 
@@ -66,6 +68,7 @@ impl HttpMetrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             accepted: Counter::default(),
+            without_room: Counter::default(),
             given_up: Family::default(),
         };
         registry.register("roadstead_http_requests", "Requests answered", new.requests.clone());
@@ -79,6 +82,11 @@ impl HttpMetrics {
         registry.register("roadstead_http_requests_in_flight", "Requests being served", new.in_flight.clone());
         registry.register("roadstead_http_connections", "Open connections", new.connections.clone());
         registry.register("roadstead_http_connections_accepted", "Connections accepted", new.accepted.clone());
+        registry.register(
+            "roadstead_http_connections_without_room",
+            "Connections that found http.max_connections taken",
+            new.without_room.clone(),
+        );
         registry.register(
             "roadstead_http_connections_given_up",
             "Connections and HTTP/2 streams closed because the client was idle or too slow",

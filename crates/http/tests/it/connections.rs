@@ -152,22 +152,42 @@ async fn an_http2_stream_without_a_window_is_given_up_and_its_connection_lives()
     driver.abort();
 }
 
-#[tokio::test]
-async fn connections_beyond_the_bound_wait_and_are_served_when_one_ends() {
-    let server = Running::start(hello(), |s| s.max_connections = 1).await;
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_gets_the_place_of_who_rests_longest() {
+    let server = Running::start(hello(), |s| s.max_connections = 2).await;
+    let mut longest = server.connect().await;
+    longest.send(GET).await;
+    assert_eq!(longest.answer().await.status, 200);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut silent = server.connect().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
+    let mut newcomer = server.connect().await;
+    newcomer.send("GET /load_balancer_status HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let answer = timeout(Duration::from_secs(5), newcomer.late_head()).await.expect("it is kept out").unwrap();
+    assert_eq!(answer.status, 200);
+    assert!(longest.is_closed().await);
+    silent.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let metrics = silent.answer().await;
+    for line in ["connections_without_room_total 1\n", "given_up_total{reason=\"gave_way\"} 1\n"] {
+        assert!(metrics.text().contains(line), "{line} not in\n{}", metrics.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_being_served_keeps_the_place_and_newcomers_wait() {
+    let echo = Router::new().route("/echo", axum::routing::post(|body: bytes::Bytes| async { body }));
+    let server = Running::start(hello().merge(echo), |s| s.max_connections = 1).await;
     let mut first = server.connect().await;
-    first.send(GET).await;
-    assert_eq!(first.answer().await.status, 200);
+    first.send("POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").await;
+    assert_eq!(first.head().await.unwrap().status, 100);
     let mut second = server.connect().await;
     second.send(GET).await;
-    // As long as the first is open there is no room: it is still served, the second is not.
-    for _ in 0..10 {
-        first.send(GET).await;
-        assert_eq!(first.answer().await.status, 200);
-    }
-    assert!(timeout(Duration::ZERO, second.head()).await.is_err());
-    drop(first);
-    assert_eq!(second.answer().await.text(), "hello");
+    assert!(timeout(Duration::from_secs(300), second.late_head()).await.is_err());
+    first.send("ok").await;
+    assert_eq!(first.answer().await.text(), "ok");
+    assert_eq!(second.late_head().await.unwrap().status, 200);
+    assert!(first.is_closed().await, "it gave way once it was served");
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,7 +67,7 @@ pub struct Http {
     /// is `29s` at most. Give it as much before it is killed (Kubernetes: `terminationGracePeriodSeconds`, 30 by
     /// default), more when you raise either. A second signal ends it at once.
     pub draintimeout: Span,
-    /// Connections served at a time; more wait to be accepted. Each needs two open files, its own and that of a blob,
+    /// Connections served at a time. For one more the one that rests longest between requests is closed. Each needs two open files, its own and that of a blob,
     /// so that `ulimit -n` must be twice as high and 1,024; with a lower limit fewer connections are served, and
     /// the log says how many.
     pub max_connections: u32,

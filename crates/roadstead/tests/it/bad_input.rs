@@ -141,6 +141,26 @@ fn manifests_too_large_or_too_deep_are_refused() {
 }
 
 #[test]
+fn idle_connections_leave_descriptors_for_pushes_and_pulls() {
+    let few = ["sh", "-c", "ulimit -n 500; exec \"$@\"", "sh"];
+    let server = scale::launch().under(&few).start();
+    let mut connections = Vec::new();
+    for number in 0..600 {
+        connections.push(TcpStream::connect(server.addr()).unwrap());
+        if number % 50 == 0 {
+            assert_eq!(server.client().call("GET", "/load_balancer_status").unwrap().status, 200, "after {number}");
+        }
+    }
+    let client = server.client();
+    for number in 0..5 {
+        let image = Image::generate(Seed(number), &[10_000, 500_000]);
+        client.push_image("few", "latest", &image).unwrap();
+        assert_eq!(client.pull_image("few", "latest").unwrap(), image.digest());
+    }
+    drop(connections);
+}
+
+#[test]
 fn idle_connections_hold_nobody_up() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
