@@ -228,6 +228,9 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
             .header(WWW_AUTHENTICATE, "Basic realm=\"roadstead\""),
         Error::Denied(_) => Row::new(StatusCode::FORBIDDEN, Code::Denied, message),
         Error::InUse(_) => Row::new(StatusCode::CONFLICT, Code::Denied, message),
+        Error::PreconditionFailed(current) => {
+            Row::new(StatusCode::PRECONDITION_FAILED, Code::Denied, message).detail(json!({"current": current}))
+        }
         Error::Unsupported(_) => Row::new(StatusCode::BAD_REQUEST, Code::Unsupported, message),
         Error::Contended => Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(1),
         Error::ReadOnly(cause) => {

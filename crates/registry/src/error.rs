@@ -75,6 +75,9 @@ pub enum Error {
     /// The state forbids it: a manifest is named by an index, a blob by a manifest.
     #[error("{0}")]
     InUse(String),
+    /// What the reference names now, if anything, is not what `If-Match` or `If-None-Match` of a change ask for.
+    #[error("If-Match or If-None-Match does not hold: the reference names {}", .0.map_or("nothing".to_owned(), |digest| format!("\"{digest}\"")))]
+    PreconditionFailed(Option<Digest>),
     /// The registry does not offer this.
     #[error("{0}")]
     Unsupported(String),

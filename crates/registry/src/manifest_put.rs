@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::commit::{PushTarget, ROUNDS};
 use crate::ingest::{add_blob, verify};
 use crate::upload::on_its_own;
-use crate::{Action, Caller, Error, Registry, Result};
+use crate::{Action, Caller, Error, Precondition, Registry, Result};
 
-/// Most tags that one push may set besides its reference.
-const TAGS: usize = 100;
+/// Most tags that one push may set besides its reference. Each is a header of the answer, and there are clients that
+/// refuse an answer of 100 headers, after the push has happened.
+const TAGS: usize = 50;
 
 /// At most so many bytes of a manifest's annotations, as JSON, are shown in lists of referrers.
 const SHOWN_BYTES: usize = 64 << 10;
@@ -34,6 +35,8 @@ pub struct PutManifest {
     pub tags: Vec<Tag>,
     /// The manifest, exactly.
     pub bytes: Bytes,
+    /// What the reference must name before.
+    pub precondition: Precondition,
 }
 
 /// A manifest that has been pushed.
@@ -65,7 +68,9 @@ impl Registry {
             return Err(Error::TooLarge { limit: self.limits.manifest });
         }
         if put.tags.len() > TAGS {
-            return Err(Error::Unsupported(format!("a push sets at most {TAGS} tags")));
+            return Err(Error::Unsupported(format!(
+                "tag: a push sets at most {TAGS} of them; push the manifest again with the others"
+            )));
         }
         let digest = match &put.reference {
             Reference::Tag(_) => Digest::of(Algorithm::Sha256, &put.bytes),
@@ -134,9 +139,11 @@ impl Registry {
         let stat = ManifestStat { digest, media_type: parsed.media_type.clone(), size: put.bytes.len() as u64 };
         let target = self.push_target(name).await?;
         let mut named = self.check_named(&target, parsed).await?;
+        self.judge(name, &put.reference, &put.precondition).await?;
         let mut batch = self.batch();
         let at = batch.at;
         target.ensure(name, &mut batch);
+        batch.extend(put.precondition.guards(target.id, &put.reference));
         if let Some(placement) = object {
             add_blob(&mut batch, target.id, placement);
             named.blobs.push(digest);

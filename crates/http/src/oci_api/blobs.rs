@@ -47,6 +47,11 @@ pub(super) async fn head(call: &Call, name: &RepositoryName, digest: &Digest) ->
 
 /// end-10.
 pub(super) async fn delete(call: &Call, name: &RepositoryName, digest: &Digest) -> Answer {
+    // While it is there it has this digest, so nothing slips in between.
+    if !conditional::precondition(&call.headers).holds(Some(digest)) {
+        call.registry().blob_stat(&call.caller, name, digest).await?;
+        return Err(Error::PreconditionFailed(Some(*digest)).into());
+    }
     call.registry().delete_blob(&call.caller, name, digest).await?;
     Ok(empty(StatusCode::ACCEPTED))
 }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use http::header::{CACHE_CONTROL, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use roadstead_oci::Digest;
+use roadstead_registry::{Error, Precondition, Wanted};
 
 use super::call::{empty, set};
 use crate::error_table::Failure;
@@ -39,6 +40,37 @@ pub(super) fn judge(headers: &HeaderMap, digest: &Digest) -> Condition {
     }
 }
 
+/// What a change asks of the content it replaces or removes. `If-Match` needs the strong form of a tag; tags that are no
+/// digest of ours match nothing.
+pub(super) fn precondition(headers: &HeaderMap) -> Precondition {
+    let wanted = |name: HeaderName, weak: bool| {
+        headers.contains_key(&name).then(|| {
+            let tags: Vec<&str> = tags(headers, &name).collect();
+            if tags.contains(&"*") {
+                return Wanted::Anything;
+            }
+            let strong = |tag: &&str| weak || !tag.starts_with("W/");
+            let digest = |tag: &str| tag.trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+            Wanted::These(tags.into_iter().filter(strong).filter_map(digest).collect())
+        })
+    };
+    Precondition { matches: wanted(IF_MATCH, false), matches_none: wanted(IF_NONE_MATCH, true) }
+}
+
+/// An upload session has no validator: whoever asks for one wants something else (412). `If-None-Match` may be passed
+/// over, because a blob that is there already is made again with the same bytes.
+pub(super) fn of_a_session(headers: &HeaderMap) -> Result<(), Failure> {
+    match precondition(headers).matches {
+        Some(Wanted::These(_)) => Err(Error::PreconditionFailed(None).into()),
+        Some(Wanted::Anything) | None => Ok(()),
+    }
+}
+
+fn tags<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).map(str::trim)
+}
+
 /// Whether a `Range` counts: without `If-Range`, or when that names this content. A date names none.
 pub(super) fn range_counts(headers: &HeaderMap, digest: &Digest) -> bool {
     match headers.get(IF_RANGE) {
@@ -50,8 +82,7 @@ pub(super) fn range_counts(headers: &HeaderMap, digest: &Digest) -> bool {
 /// Whether a list of entity tags holds that of `digest`, or is `*`. The weak form of a digest names the same bytes.
 fn any(headers: &HeaderMap, name: &HeaderName, digest: &Digest) -> bool {
     let tag = format!("\"{digest}\"");
-    let values = headers.get_all(name).into_iter().filter_map(|v| v.to_str().ok());
-    values.flat_map(|v| v.split(',')).map(str::trim).any(|t| t == "*" || t.strip_prefix("W/").unwrap_or(t) == tag)
+    tags(headers, name).any(|t| t == "*" || t.strip_prefix("W/").unwrap_or(t) == tag)
 }
 
 /// 304 or 412, if that is what a condition comes to.

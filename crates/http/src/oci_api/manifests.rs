@@ -47,7 +47,8 @@ pub(super) async fn put(call: &Call, body: Payload, name: &RepositoryName, refer
     // Not for nothing.
     call.registry().writable()?;
     let whole = body.into_whole(call.registry().limits().manifest).await?;
-    let put = PutManifest { reference, content_type, tags: tags.clone(), bytes: whole.bytes.clone() };
+    let (bytes, precondition) = (whole.bytes.clone(), conditional::precondition(&call.headers));
+    let put = PutManifest { reference, content_type, tags: tags.clone(), bytes, precondition };
     let pushed = call.registry().put_manifest(&call.caller, name, put).await?;
     let mut response = empty(StatusCode::CREATED);
     set(&mut response, LOCATION, &call.url(&format!("/v2/{name}/manifests/{}", pushed.digest)))?;
@@ -64,7 +65,8 @@ pub(super) async fn put(call: &Call, body: Payload, name: &RepositoryName, refer
 
 /// end-9. A tag removes the tag only.
 pub(super) async fn delete(call: &Call, name: &RepositoryName, reference: &Reference) -> Answer {
-    call.registry().delete_manifest(&call.caller, name, reference).await?;
+    let precondition = conditional::precondition(&call.headers);
+    call.registry().delete_manifest_if(&call.caller, name, reference, &precondition).await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
 

@@ -11,6 +11,7 @@ use roadstead_registry::{Chunk, Mount, UploadProgress};
 
 use super::Answer;
 use super::call::{Call, Payload, empty, set};
+use super::conditional;
 use crate::error_table::Failure;
 
 /// Docker's name of a session.
@@ -18,6 +19,7 @@ pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-uploa
 
 /// end-4a, end-4b (`digest`) and end-11 (`mount`).
 pub(super) async fn start(call: &Call, body: Payload, name: &RepositoryName) -> Answer {
+    conditional::of_a_session(&call.headers)?;
     if let Some(digest) = call.query.get("mount") {
         let digest: Digest = digest.parse()?;
         let from = call.query.get("from").filter(|from| !from.is_empty());
@@ -54,6 +56,7 @@ pub(super) async fn status(call: &Call, name: &RepositoryName, session: &str) ->
 
 /// end-5.
 pub(super) async fn append(call: &Call, body: Payload, name: &RepositoryName, session: &str) -> Answer {
+    conditional::of_a_session(&call.headers)?;
     let (chunk, body) = (chunk(call, &body)?, body.into_blob().await?);
     let progress = call.registry().append_upload(&call.caller, name, session, chunk, body).await?;
     accepted(call, name, &progress)
@@ -61,6 +64,7 @@ pub(super) async fn append(call: &Call, body: Payload, name: &RepositoryName, se
 
 /// end-6.
 pub(super) async fn finish(call: &Call, body: Payload, name: &RepositoryName, session: &str) -> Answer {
+    conditional::of_a_session(&call.headers)?;
     let digest: Digest = call.query.get("digest").ok_or_else(Failure::missing_digest)?.parse()?;
     let (chunk, body) = (chunk(call, &body)?, body.into_blob().await?);
     call.registry().finish_upload(&call.caller, name, session, digest, chunk, body).await?;
@@ -69,6 +73,7 @@ pub(super) async fn finish(call: &Call, body: Payload, name: &RepositoryName, se
 
 /// Forgets a session and what was sent to it.
 pub(super) async fn cancel(call: &Call, name: &RepositoryName, session: &str) -> Answer {
+    conditional::of_a_session(&call.headers)?;
     call.registry().cancel_upload(&call.caller, name, session).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -120,6 +120,52 @@ async fn read_only_metadata_refuses_pushes_and_serves_pulls() {
 }
 
 #[tokio::test]
+async fn conditions_hold_for_pushes_and_deletions_too() {
+    let api = Api::start().await;
+    let (manifest, digest) = api.push_image("a/b", "v1").await;
+    let tag = format!("\"{digest}\"");
+    let blob = format!("/v2/a/b/blobs/{}", sha256(b"layer"));
+    let weak = format!("W/{tag}");
+    for (method, path, header, value, wanted) in [
+        ("PUT", "/v2/a/b/manifests/v1", "If-None-Match", "*", 412),
+        ("PUT", "/v2/a/b/manifests/v1", "If-Match", "\"other\"", 412),
+        ("PUT", "/v2/a/b/manifests/v1", "If-Match", &weak, 412),
+        ("PUT", "/v2/a/b/manifests/v1", "If-None-Match", &weak, 412),
+        ("PUT", "/v2/a/b/manifests/v2", "If-Match", "*", 412),
+        ("PUT", "/v2/a/b/manifests/v2", "If-None-Match", "*", 201),
+        ("PUT", "/v2/a/b/manifests/v1", "If-Match", &tag, 201),
+        ("DELETE", "/v2/a/b/manifests/v1", "If-Match", "\"other\"", 412),
+        ("DELETE", "/v2/a/b/manifests/v1", "If-Match", &tag, 202),
+        ("DELETE", "/v2/a/b/manifests/v1", "If-Match", &tag, 404),
+        ("DELETE", &blob, "If-Match", &tag, 412),
+        ("POST", "/v2/a/b/blobs/uploads/", "If-Match", &tag, 412),
+        ("POST", "/v2/a/b/blobs/uploads/", "If-None-Match", "*", 202),
+    ] {
+        let body = if method == "PUT" { &manifest[..] } else { b"" };
+        let headers = [("Content-Type", KIND), (header, value)];
+        let answer = api.call(method, path, &headers, body).await;
+        assert_eq!(answer.status, wanted, "{method} {path} {header}: {value}: {}", answer.text());
+        if wanted == 412 {
+            assert_eq!(code(&answer), "DENIED");
+        }
+    }
+    assert_eq!(api.get(&blob).await.status, 200);
+}
+
+#[tokio::test]
+async fn more_tags_than_an_answer_can_name_are_refused() {
+    let api = Api::start().await;
+    let (manifest, digest) = api.push_image("a/b", "v1").await;
+    let tags = |count: usize| (0..count).map(|n| format!("tag=t{n}")).collect::<Vec<_>>().join("&");
+    let answer = api.put_manifest("a/b", &format!("{digest}?{}", tags(51)), &manifest).await;
+    assert_eq!((answer.status, code(&answer).as_str()), (400, "UNSUPPORTED"));
+    assert!(answer.text().contains("at most 50"), "{}", answer.text());
+    let answer = api.put_manifest("a/b", &format!("{digest}?{}", tags(50)), &manifest).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.headers.iter().filter(|(name, _)| name == "oci-tag").count(), 50);
+}
+
+#[tokio::test]
 async fn while_metadata_is_read_only_no_body_is_waited_for() {
     let api = Api::start().await;
     api.metadata.set_status(Status::ReadOnly("no quorum".into()));

@@ -30,6 +30,8 @@ sql! {
     DELETE = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
     GUARD_EXISTS = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
         (SELECT 1 FROM manifest WHERE repository_id = $1 AND digest = $2)";
+    GUARD_ABSENT = "INSERT INTO guard (ok) SELECT 0 WHERE EXISTS \
+        (SELECT 1 FROM manifest WHERE repository_id = $1 AND digest = $2)";
     DROP_CONTENT = "DELETE FROM manifest_content WHERE digest = $1 \
         AND NOT EXISTS (SELECT 1 FROM manifest m WHERE m.digest = manifest_content.digest)";
     BY_DIGEST = "SELECT m.digest, m.media_type, m.size, c.encoding, c.bytes FROM repository r \
@@ -160,10 +162,20 @@ pub fn put(new: &NewManifest<'_>, at: Millis) -> Vec<Statement> {
     statements
 }
 
+/// Conflicts unless the repository has the manifest.
+pub fn guard(repository: Uuid, digest: &Digest) -> Statement {
+    Statement::new(GUARD_EXISTS, vec![repository.into(), digest.into()])
+}
+
+/// Conflicts when the repository has the manifest.
+pub fn guard_absent(repository: Uuid, digest: &Digest) -> Statement {
+    Statement::new(GUARD_ABSENT, vec![repository.into(), digest.into()])
+}
+
 /// Removes a manifest and what it references; conflicts when it is absent, tagged, or named by an index.
 pub fn delete(repository: Uuid, digest: &Digest) -> [Statement; 3] {
     [
-        Statement::new(GUARD_EXISTS, vec![repository.into(), digest.into()]),
+        guard(repository, digest),
         Statement::new(DELETE, vec![repository.into(), digest.into()]),
         Statement::new(DROP_CONTENT, vec![digest.into()]),
     ]

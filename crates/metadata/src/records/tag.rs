@@ -1,7 +1,7 @@
 //! Tags, and the append-only history of their moves.
 
 use super::sql;
-use crate::{Freshness, Millis, QueryError, Sql, Statement};
+use crate::{Freshness, Millis, QueryError, Sql, Statement, Value};
 use roadstead_oci::{Digest, Tag};
 use uuid::Uuid;
 
@@ -15,6 +15,11 @@ sql! {
         SELECT repository_id, name, version, digest, updated_at FROM tag WHERE repository_id = $1 AND name = $2 \
         ON CONFLICT (repository_id, name, version) DO NOTHING";
     GUARD = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM tag WHERE repository_id = $1 AND name = $2)";
+    GUARD_AMONG = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
+        (SELECT 1 FROM tag WHERE repository_id = $1 AND name = $2 AND digest IN ($3))";
+    GUARD_ABSENT = "INSERT INTO guard (ok) SELECT 0 WHERE EXISTS (SELECT 1 FROM tag WHERE repository_id = $1 AND name = $2)";
+    GUARD_NOT_AMONG = "INSERT INTO guard (ok) SELECT 0 WHERE EXISTS \
+        (SELECT 1 FROM tag WHERE repository_id = $1 AND name = $2 AND digest IN ($3))";
     RECORD_DELETION = "INSERT INTO tag_history (repository_id, name, version, digest, at) \
         SELECT repository_id, name, version + 1, NULL, $1 FROM tag WHERE repository_id = $2 AND name = $3";
     DELETE = "DELETE FROM tag WHERE repository_id = $1 AND name = $2";
@@ -34,11 +39,36 @@ pub fn set(repository: Uuid, tag: &Tag, digest: &Digest, at: Millis) -> [Stateme
     ]
 }
 
+/// Conflicts unless there is such a tag.
+pub fn guard(repository: Uuid, tag: &Tag) -> Statement {
+    Statement::new(GUARD, vec![repository.into(), tag.as_str().into()])
+}
+
+/// Conflicts when there is such a tag.
+pub fn guard_absent(repository: Uuid, tag: &Tag) -> Statement {
+    Statement::new(GUARD_ABSENT, vec![repository.into(), tag.as_str().into()])
+}
+
+/// Conflicts unless the tag points at one of `digests`.
+pub fn guard_among(repository: Uuid, tag: &Tag, digests: &[Digest]) -> Statement {
+    among(GUARD_AMONG, repository, tag, digests)
+}
+
+/// Conflicts when the tag points at one of `digests`.
+pub fn guard_not_among(repository: Uuid, tag: &Tag, digests: &[Digest]) -> Statement {
+    among(GUARD_NOT_AMONG, repository, tag, digests)
+}
+
+fn among(text: &'static str, repository: Uuid, tag: &Tag, digests: &[Digest]) -> Statement {
+    let list = Value::List(digests.iter().map(Value::from).collect());
+    Statement::new(text, vec![repository.into(), tag.as_str().into(), list])
+}
+
 /// Removes a tag, not what it points at; conflicts when there is none.
 pub fn delete(repository: Uuid, tag: &Tag, at: Millis) -> [Statement; 3] {
     let (id, name) = (repository, tag.as_str());
     [
-        Statement::new(GUARD, vec![id.into(), name.into()]),
+        guard(id, tag),
         Statement::new(RECORD_DELETION, vec![at.into(), id.into(), name.into()]),
         Statement::new(DELETE, vec![id.into(), name.into()]),
     ]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use roadstead_metadata::{Batch, CommitError, Committed, Freshness, QueryError, Rows, Sql, Statement, Status, Value};
 use roadstead_oci::{Algorithm, Digest, Page, Tag};
-use roadstead_registry::{Error, PutManifest, ReferrersQuery};
+use roadstead_registry::{Error, Precondition, PutManifest, ReferrersQuery, Wanted};
 use serde_json::json;
 
 use crate::rig::{ME, Rig, image, name, noise, reference, sha256};
@@ -115,7 +115,13 @@ async fn the_largest_manifest_there_may_be_fits_into_one_commit() {
     assert!(json.to_string().len() < 4 << 20);
     let tags = (0..50).map(|n| format!("{n:0128}").parse().unwrap()).collect();
     let bytes = Bytes::from(json.to_string());
-    let put = PutManifest { reference: reference("v1"), content_type: None, tags, bytes: bytes.clone() };
+    let put = PutManifest {
+        reference: reference("v1"),
+        content_type: None,
+        tags,
+        bytes: bytes.clone(),
+        precondition: Precondition::default(),
+    };
     for _ in 0..2 {
         rig.registry.put_manifest(&ME, &name("a/b"), put.clone()).await.unwrap();
         assert_eq!(rig.count("SELECT count(*) FROM manifest_blob").await, 10_002);
@@ -169,7 +175,13 @@ async fn further_tags_of_a_push_are_set_in_the_same_commit() {
     let config = rig.push("a/b", b"{}").await;
     let bytes = Bytes::from(image((&config, 2), &[]).to_string());
     let tags: Vec<Tag> = ["x", "y", "x"].iter().map(|tag| tag.parse().unwrap()).collect();
-    let put = PutManifest { reference: reference(&sha256(&bytes).to_string()), content_type: None, tags, bytes };
+    let put = PutManifest {
+        reference: reference(&sha256(&bytes).to_string()),
+        content_type: None,
+        tags,
+        bytes,
+        precondition: Precondition::default(),
+    };
     rig.registry.put_manifest(&ME, &name("a/b"), put).await.unwrap();
     assert_eq!(rig.tags("a/b").await, ["x", "y"]);
 }
@@ -257,6 +269,86 @@ async fn referrers_come_in_pages() {
     assert_eq!(seen.len(), 5);
     seen.dedup();
     assert_eq!(seen.len(), 5);
+}
+
+fn only_over(digests: &[Digest]) -> Precondition {
+    Precondition { matches: Some(Wanted::These(digests.to_vec())), ..Precondition::default() }
+}
+
+fn only_new() -> Precondition {
+    Precondition { matches_none: Some(Wanted::Anything), ..Precondition::default() }
+}
+
+#[tokio::test]
+async fn a_tag_is_moved_and_removed_only_from_what_the_caller_has_seen() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let layers = [rig.push("a/b", b"0").await, rig.push("a/b", b"1").await];
+    let put = async |tag: &str, layer: usize, precondition| {
+        let bytes = Bytes::from(image((&config, 2), &[(&layers[layer], 1)]).to_string());
+        let put = PutManifest { reference: reference(tag), content_type: None, tags: vec![], bytes, precondition };
+        rig.registry.put_manifest(&ME, &name("a/b"), put).await.map(|pushed| pushed.digest)
+    };
+    let any = || Precondition { matches: Some(Wanted::Anything), ..Precondition::default() };
+    assert!(matches!(put("v1", 0, any()).await, Err(Error::PreconditionFailed(None))));
+    let first = put("v1", 0, only_new()).await.unwrap();
+    let refused = put("v1", 1, only_new()).await;
+    assert!(matches!(refused, Err(Error::PreconditionFailed(Some(now))) if now == first), "{refused:?}");
+    let second = put("v1", 1, only_over(&[sha256(b"another"), first])).await.unwrap();
+    assert!(matches!(put("v1", 0, only_over(&[first])).await, Err(Error::PreconditionFailed(Some(_)))));
+    let by_digest = second.to_string();
+    assert!(matches!(put(&by_digest, 1, only_new()).await, Err(Error::PreconditionFailed(Some(_)))));
+    put(&by_digest, 1, only_over(&[second])).await.unwrap();
+
+    let delete = async |what: &str, precondition| {
+        rig.registry.delete_manifest_if(&ME, &name("a/b"), &reference(what), &precondition).await
+    };
+    for what in ["v1", &by_digest] {
+        assert!(matches!(delete(what, only_over(&[first])).await, Err(Error::PreconditionFailed(Some(_)))));
+        assert!(matches!(delete(what, only_new()).await, Err(Error::PreconditionFailed(Some(_)))));
+        delete(what, only_over(&[second])).await.unwrap();
+        assert!(matches!(delete(what, only_over(&[first])).await, Err(Error::ManifestUnknown(_))));
+    }
+}
+
+/// Of those who have all seen the same, one wins.
+#[tokio::test]
+async fn of_conditional_pushes_at_once_one_happens() {
+    for new in [true, false] {
+        let rig = Rig::new().await;
+        let config = rig.push("a/b", b"{}").await;
+        let seen = rig.put("a/b", if new { "other" } else { "v1" }, &image((&config, 2), &[])).await.unwrap().digest;
+        let mut pushes = Vec::new();
+        for n in 0..8 {
+            let layer = rig.push("a/b", format!("{n}").as_bytes()).await;
+            let bytes = Bytes::from(image((&config, 2), &[(&layer, 1)]).to_string());
+            let precondition = if new { only_new() } else { only_over(&[seen]) };
+            let put = PutManifest { reference: reference("v1"), content_type: None, tags: vec![], bytes, precondition };
+            let registry = rig.registry.clone();
+            pushes.push(tokio::spawn(async move { registry.put_manifest(&ME, &name("a/b"), put).await }));
+        }
+        let outcomes = futures::future::join_all(pushes).await;
+        let won = outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().is_ok()).count();
+        let refused = |outcome: &Result<_, Error>| matches!(outcome, Err(Error::PreconditionFailed(Some(_))));
+        let lost = outcomes.iter().filter(|outcome| refused(outcome.as_ref().unwrap())).count();
+        assert_eq!((won, lost), (1, 7));
+    }
+}
+
+#[tokio::test]
+async fn a_push_sets_no_more_tags_than_its_answer_can_name() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"{}").await;
+    let bytes = Bytes::from(image((&config, 2), &[]).to_string());
+    for (count, taken) in [(51, false), (50, true)] {
+        let tags: Vec<Tag> = (0..count).map(|n| format!("t{n}").parse().unwrap()).collect();
+        let bytes = bytes.clone();
+        let precondition = Precondition::default();
+        let put = PutManifest { reference: reference("v1"), content_type: None, tags, bytes, precondition };
+        let outcome = rig.registry.put_manifest(&ME, &name("a/b"), put).await;
+        assert_eq!(outcome.is_ok(), taken, "{outcome:?}");
+        assert_eq!(rig.tags("a/b").await.len(), if taken { 51 } else { 0 });
+    }
 }
 
 /// Metadata that weighs its answers.
@@ -352,7 +444,13 @@ async fn concurrent_pushes_of_one_tag_leave_one_of_them_and_a_whole_history() {
         let registry = rig.registry.clone();
         pushes.push(tokio::spawn(async move {
             let bytes = Bytes::from(json.to_string());
-            let put = PutManifest { reference: reference("latest"), content_type: None, tags: vec![], bytes };
+            let put = PutManifest {
+                reference: reference("latest"),
+                content_type: None,
+                tags: vec![],
+                bytes,
+                precondition: Precondition::default(),
+            };
             registry.put_manifest(&ME, &name("a/b"), put).await.unwrap()
         }));
     }

@@ -10,7 +10,8 @@ use roadstead_metadata::records::{blob, repository};
 use roadstead_metadata::{Batch, Freshness, Memory, Millis, Sql, Statement, migrate, schema};
 use roadstead_oci::{Algorithm, Digest, Page, Reference, RepositoryName};
 use roadstead_registry::{
-    BodyError, ByteStream, Caller, Chunk, Clock, Everyone, Limits, ManifestPushed, Parts, PutManifest, Registry, Result,
+    BodyError, ByteStream, Caller, Chunk, Clock, Everyone, Limits, ManifestPushed, Parts, Precondition, PutManifest,
+    Registry, Result,
 };
 use roadstead_storage::{Engine, Location, Locations, Memory as MemoryStore, Scope};
 use uuid::Uuid;
@@ -107,6 +108,7 @@ impl Rig {
             content_type: None,
             tags: vec![],
             bytes: Bytes::from(json.to_string()),
+            precondition: Precondition::default(),
         };
         self.registry.put_manifest(&ME, &name(repository), put).await
     }
