@@ -1,7 +1,8 @@
 //! The door through which all bytes come in.
 //!
 //! Bytes before metadata: the object is published whole, verified and durable, and only then one batch makes it
-//! known. A crash in between leaves an object nobody names, never a name without an object.
+//! known. A crash in between leaves an object nobody names, never a name without an object; nothing collects such an
+//! object yet (`docs/durability.md`).
 
 use roadstead_metadata::Batch;
 use roadstead_metadata::records::blob;
@@ -243,7 +244,7 @@ pub(crate) fn verify(expected: &Digest, actual: Digest) -> Result<()> {
 /// Frees what a writer wrote; what a store cannot even free now, its sweep of temporary bytes finds.
 pub(crate) async fn abandon(writer: Box<dyn Writer>) {
     if let Err(error) = writer.abort().await {
-        tracing::warn!(%error, "bytes of a failed upload stay until the next sweep");
+        tracing::warn!(%error, "bytes of a failed upload stay until temporary files are swept");
     }
 }
 

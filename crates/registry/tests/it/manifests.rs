@@ -318,15 +318,24 @@ async fn of_conditional_pushes_at_once_one_happens() {
         let rig = Rig::new().await;
         let config = rig.push("a/b", b"{}").await;
         let seen = rig.put("a/b", if new { "other" } else { "v1" }, &image((&config, 2), &[])).await.unwrap().digest;
-        let mut pushes = Vec::new();
+        let mut puts = Vec::new();
         for n in 0..8 {
             let layer = rig.push("a/b", format!("{n}").as_bytes()).await;
             let bytes = Bytes::from(image((&config, 2), &[(&layer, 1)]).to_string());
             let precondition = if new { only_new() } else { only_over(&[seen]) };
-            let put = PutManifest { reference: reference("v1"), content_type: None, tags: vec![], bytes, precondition };
-            let registry = rig.registry.clone();
-            pushes.push(tokio::spawn(async move { registry.put_manifest(&ME, &name("a/b"), put).await }));
+            puts.push(PutManifest {
+                reference: reference("v1"),
+                content_type: None,
+                tags: vec![],
+                bytes,
+                precondition,
+            });
         }
+        let push = |put| {
+            let registry = rig.registry.clone();
+            tokio::spawn(async move { registry.put_manifest(&ME, &name("a/b"), put).await })
+        };
+        let pushes: Vec<_> = puts.into_iter().map(push).collect();
         let outcomes = futures::future::join_all(pushes).await;
         let won = outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().is_ok()).count();
         let refused = |outcome: &Result<_, Error>| matches!(outcome, Err(Error::PreconditionFailed(Some(_))));
