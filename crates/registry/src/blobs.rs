@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_metadata::records::blob;
+use roadstead_metadata::records::blob::{self, Places};
 use roadstead_oci::{Digest, RepositoryName};
+use roadstead_storage::{ErrorKind, ObjectKey};
 
 use crate::commit::ROUNDS;
 use crate::upload::on_its_own;
@@ -16,7 +17,8 @@ const REFRESH: Duration = Duration::from_secs(3600);
 
 impl Registry {
     /// Size of a blob (end-2, HEAD). For a caller who may push it also keeps the blob from the collector, or answers
-    /// `BlobUnknown`, so that a push which skips the upload because of this answer does not fail later.
+    /// `BlobUnknown`, so that a push which skips the upload because of this answer does not fail later; also when the
+    /// bytes are lost or cut short, because the upload will heal them.
     pub async fn blob_stat(&self, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<u64> {
         let name = self.access(caller, Action::Pull, name)?;
         let pusher = self.policy.decide(caller, Action::Push, &name).is_ok();
@@ -24,12 +26,33 @@ impl Registry {
             let Some(places) = self.index.places(&name, digest).await? else {
                 return Err(self.unknown(&name, Error::BlobUnknown(*digest)).await?);
             };
+            if pusher && !self.is_whole(&places).await {
+                return Err(Error::BlobUnknown(*digest));
+            }
             let stale = self.clock.now() - places.touched_at > REFRESH.as_millis() as i64;
             if !pusher || !stale || self.refresh(&name, digest).await? {
                 return Ok(places.size);
             }
         }
         Err(Error::BlobUnknown(*digest))
+    }
+
+    /// Whether there is a copy that has the right size, as far as its store says. A store that does not answer says
+    /// nothing: its copy counts.
+    pub(crate) async fn is_whole(&self, places: &Places) -> bool {
+        for (location, key) in &places.copies {
+            let (Some(location), Ok(key)) = (self.locations.by_id(*location), ObjectKey::new(key.as_str())) else {
+                // A location of another instance.
+                return true;
+            };
+            match location.engine.stat(&key).await {
+                Ok(found) if found.size != places.size => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                _ => return true,
+            }
+        }
+        tracing::error!(size = places.size, "no copy of a blob is whole: whoever pushes is asked for it again");
+        false
     }
 
     /// Refreshes blob and link. `Ok(false)`: one of them is going or gone. While metadata cannot be written nothing

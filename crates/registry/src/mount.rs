@@ -33,6 +33,11 @@ impl Registry {
                 None => self.any_readable(caller, digest).await?,
             };
             let Some(source) = source else { return Ok(Mount::NotMounted) };
+            // What is lost or cut short is uploaded, which heals it.
+            match self.index.places(&source, digest).await? {
+                Some(places) if self.is_whole(&places).await => {}
+                _ => return Ok(Mount::NotMounted),
+            }
             let Some(source) = repository::find(&*self.sql, Freshness::Latest, source.as_str()).await? else {
                 return Ok(Mount::NotMounted);
             };

@@ -97,6 +97,26 @@ async fn a_push_heals_a_blob_whose_object_is_lost_or_cut_short() {
     }
 }
 
+/// Clients ask whether they need to push at all.
+#[tokio::test]
+async fn whoever_may_push_is_told_that_a_lost_blob_is_not_there_and_cannot_mount_it() {
+    for lost in [true, false] {
+        let rig = Rig::new().await;
+        let digest = rig.push("a/b", b"bytes").await;
+        let stat = || async { rig.registry.blob_stat(&ME, &name("a/b"), &digest).await };
+        let mount = async |from: Option<&str>| {
+            let from = from.map(name);
+            rig.registry.mount_blob(&ME, &name("a/c"), &digest, from.as_ref()).await.unwrap()
+        };
+        damage(&rig, lost).await;
+        assert!(matches!(stat().await, Err(Error::BlobUnknown(_))));
+        assert_eq!([mount(None).await, mount(Some("a/b")).await], [Mount::NotMounted, Mount::NotMounted]);
+        rig.push("a/b", b"bytes").await;
+        assert_eq!(stat().await.unwrap(), 5);
+        assert_eq!(mount(None).await, Mount::Mounted);
+    }
+}
+
 #[tokio::test]
 async fn a_push_heals_a_manifest_that_is_kept_as_a_blob() {
     let rig = Rig::new().await;
