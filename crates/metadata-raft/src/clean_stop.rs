@@ -54,13 +54,8 @@ fn write_out(database: &Path) -> Result<(), String> {
     }
 }
 
-/// Takes the voucher away. Answers whether hiqlite, started next, may use the database as it stands; if not, it must be
-/// rebuilt before.
-pub(crate) fn consume(directory: &Directory) -> Result<bool, OpenError> {
-    if !directory.has_data() {
-        return Ok(true);
-    }
-    let trusted = trusted(directory)?;
+/// Takes the voucher away; unless the database is `trusted`, hiqlite is made to believe in a crash.
+pub(crate) fn consume(directory: &Directory, trusted: bool) -> Result<(), OpenError> {
     let path = path(directory);
     remove(&path).map_err(OpenError::io("remove", &path))?;
     if !trusted {
@@ -74,10 +69,11 @@ pub(crate) fn consume(directory: &Directory) -> Result<bool, OpenError> {
         let marker = directory.raft().join("state_machine/lock");
         remove(&marker).map_err(OpenError::io("remove", &marker))?;
     }
-    Ok(trusted)
+    Ok(())
 }
 
-fn trusted(directory: &Directory) -> Result<bool, OpenError> {
+/// Whether hiqlite, started next, may use the database as it stands; if not, it must be rebuilt before.
+pub(crate) fn trusted(directory: &Directory) -> Result<bool, OpenError> {
     let (path, database) = (path(directory), directory.database());
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,

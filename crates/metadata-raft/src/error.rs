@@ -26,7 +26,7 @@ pub enum OpenError {
     #[error(
         "metadata directory {} lost acknowledged commits: {acknowledged} were acknowledged, only {recovered} could be \
          recovered. Its log or snapshot is damaged (check the disk). Restore a backup; or, if there is none, open it \
-         once with accept_lost_commits to go on without the missing {}",
+         once with --accept-lost-commits to go on without the missing {}",
         directory.display(),
         acknowledged - recovered
     )]
@@ -41,7 +41,7 @@ pub enum OpenError {
     /// There is data, but the record of what was acknowledged is missing or unreadable.
     #[error(
         "cannot tell whether metadata directory {} is complete: {} {reason}. Restore a backup; or open it once with \
-         accept_lost_commits to trust what is there",
+         --accept-lost-commits to trust what is there",
         directory.display(),
         file.display()
     )]
@@ -60,6 +60,26 @@ pub enum OpenError {
         file: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// An entry of the log cannot be read, and the database has to be rebuilt from the log.
+    #[error(
+        "metadata directory {}: its log is damaged at byte {at} of {}: the entries {entry} to {last} cannot be replayed \
+         (check the disk). Restore a backup; or, if there is none, open it once with --accept-lost-commits to go on \
+         without them",
+        directory.display(),
+        file.display()
+    )]
+    DamagedLog {
+        /// The directory.
+        directory: PathBuf,
+        /// The log file.
+        file: PathBuf,
+        /// The byte at which the damaged entry begins.
+        at: u64,
+        /// The first entry that is lost.
+        entry: u64,
+        /// The last entry of the log.
+        last: u64,
     },
     /// A file could not be read or written.
     #[error("metadata: cannot {action} {}: {source}", path.display())]
@@ -82,9 +102,10 @@ pub enum OpenError {
         /// What hiqlite said.
         reason: String,
     },
-    /// The log was not replayed within [`crate::Timings::open`].
+    /// The start came to a standstill for [`crate::Timings::open`].
     #[error(
-        "metadata directory {}: not ready after {} s ({progress}). Raise the time limit or look for errors above",
+        "metadata directory {}: the start got no further for {} s ({progress}). Look for errors above, check the disk, and \
+         start again",
         directory.display(),
         within.as_secs()
     )]

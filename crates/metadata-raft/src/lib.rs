@@ -18,6 +18,7 @@
 //! | `clean-stop.json` | the database's checksum after a clean stop | at each stop |
 //! | `snapshots/` | copies of hiqlite's snapshots | after each snapshot |
 //! | `damaged-log` | a log file as it was before hiqlite cut it off at a damaged entry | at such a start |
+//! | `damaged-logs/` | log files that were taken out of the log because one is damaged | at such a start |
 //! | `reserve` | disk space to finish with when the disk is full | while there is space |
 //! | `raft/` | hiqlite's own: log, SQLite, snapshots | always |
 //!
@@ -37,11 +38,13 @@ mod engine;
 mod error;
 mod high_water;
 mod identity;
+mod log_files;
 mod log_header;
 mod node;
 mod opening;
 mod options;
 mod peers;
+mod record;
 mod snapshots;
 mod tables;
 mod watchdog;

@@ -6,10 +6,6 @@
 //! entry, and never starts again. In both cases the entries themselves tell where the log ends, and the header is set
 //! to that.
 //!
-//! Damage to entries is left to hiqlite, which cuts the log off there, and to the
-//! [high-water mark](crate::high_water), which knows whether that loses anything. Cutting off destroys what is behind,
-//! and a start that is then refused must not make matters worse, so such a file is copied aside before.
-//!
 //! A file is a header of 32 bytes (`HQL_WAL`, a version byte, the first and last id as u64, where the first entry
 //! begins and the last ends as u32) and entries (id as u64, checksum, length as u32, data), each followed by one
 //! unused byte; numbers are big-endian.
@@ -24,59 +20,81 @@ use std::path::{Path, PathBuf};
 use crc::{CRC_32_CKSUM, Crc};
 
 use crate::OpenError;
-use crate::directory::replace;
 use crate::durable::{remove, sync_file};
 
 const MAGIC: &[u8] = b"HQL_WAL\x01";
 const FIRST_ID: usize = 8;
-const LAST_ID: usize = 16;
+pub(crate) const LAST_ID: usize = 16;
 const START: usize = 24;
 const END: usize = 28;
 const HEADER: usize = 32;
 /// Id, checksum and length of an entry.
-const ENTRY: usize = 8 + 4 + 4;
+pub(crate) const ENTRY: usize = 8 + 4 + 4;
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_CKSUM);
 
-/// Checks the newest log file in `logs`, and copies it to `aside` when entries in it are damaged.
-pub(crate) fn check(logs: &Path, aside: &Path) -> Result<(), OpenError> {
-    let Some(newest) = newest(logs)? else { return Ok(()) };
+/// Sets the header of the newest log file in `logs` right. Damage to entries is for [`crate::log_files`].
+pub(crate) fn mend(logs: &Path) -> Result<(), OpenError> {
+    let Some(newest) = files(logs)?.pop() else { return Ok(()) };
     let bytes = fs::read(&newest).map_err(OpenError::io("read", &newest))?;
     if bytes.iter().all(|byte| *byte == 0) {
         // hiqlite ended while it made the file. It would skip it, and then fail to make it again.
-        let removed = remove(&newest);
-        removed.map_err(OpenError::io("remove", &newest))?;
-        return check(logs, aside);
+        remove(&newest).map_err(OpenError::io("remove", &newest))?;
+        return mend(logs);
     }
-    if !bytes.starts_with(MAGIC) {
-        // hiqlite would go on without it.
-        let reason = "it does not begin as a log file does".to_owned();
-        return Err(OpenError::Damaged { file: newest, reason });
+    if let Finding::Elsewhere(header) = look(&bytes) {
+        tracing::warn!(log = %newest.display(), "the metadata log ends elsewhere than its header says");
+        let file = fs::File::options().write(true).open(&newest).map_err(OpenError::io("open", &newest))?;
+        let written = file.write_all_at(&header, LAST_ID as u64).and_then(|()| sync_file(&file, &newest));
+        written.map_err(OpenError::io("write", &newest))?;
     }
-    match look(&bytes) {
-        Finding::Fits => Ok(()),
-        Finding::Damaged { at } => {
-            tracing::warn!(log = %newest.display(), at, copy = %aside.display(),
-                "the metadata log is damaged and will be cut off there; it is kept aside as it was");
-            replace(aside, &bytes)
-        }
-        Finding::Elsewhere(header) => {
-            tracing::warn!(log = %newest.display(), "the metadata log ends elsewhere than its header says");
-            let file = fs::File::options().write(true).open(&newest).map_err(OpenError::io("open", &newest))?;
-            let written = file.write_all_at(&header, LAST_ID as u64).and_then(|()| sync_file(&file, &newest));
-            written.map_err(OpenError::io("write", &newest))
-        }
-    }
+    Ok(())
 }
 
-/// File names are numbers with leading zeros.
-fn newest(logs: &Path) -> Result<Option<PathBuf>, OpenError> {
+/// The log files in their order. Their names are numbers with leading zeros.
+pub(crate) fn files(logs: &Path) -> Result<Vec<PathBuf>, OpenError> {
     let entries = match fs::read_dir(logs) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(OpenError::io("read", logs)(e)),
     };
     let paths = entries.flatten().map(|entry| entry.path());
-    Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "wal")).max())
+    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|ending| ending == "wal")).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// What a header says about its file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) start: usize,
+    end: usize,
+}
+
+impl Header {
+    /// `None` when this is no log file.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        if !bytes.starts_with(MAGIC) {
+            return None;
+        }
+        Some(Self {
+            first: u64::from_be_bytes(array(bytes, FIRST_ID)?),
+            last: u64::from_be_bytes(array(bytes, LAST_ID)?),
+            start: usize::try_from(u32::from_be_bytes(array(bytes, START)?)).ok()?,
+            end: usize::try_from(u32::from_be_bytes(array(bytes, END)?)).ok()?,
+        })
+    }
+
+    /// Whether nothing has been written to the file yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == 0 && self.end == 0
+    }
+
+    /// The end of the header of the same file, if it ended with `last`.
+    pub(crate) fn ending_with(&self, last: Entry) -> Option<[u8; HEADER - LAST_ID]> {
+        ending(last.id, self.start, last.end)
+    }
 }
 
 /// What the entries say about the header.
@@ -97,12 +115,7 @@ fn look(bytes: &[u8]) -> Finding {
 /// Goes from entry to entry until one is the last that the header names, or there is none any more. `None` when this
 /// is no log file, or nothing stands in it.
 fn walk(bytes: &[u8]) -> Option<Finding> {
-    if !bytes.starts_with(MAGIC) {
-        return None;
-    }
-    let last_id = u64::from_be_bytes(array(bytes, LAST_ID)?);
-    let start = usize::try_from(u32::from_be_bytes(array(bytes, START)?)).ok()?;
-    let end = usize::try_from(u32::from_be_bytes(array(bytes, END)?)).ok()?;
+    let Header { last: last_id, start, end, .. } = Header::read(bytes)?;
     if start == 0 {
         return None;
     }
@@ -134,6 +147,10 @@ fn header(bytes: &[u8], start: usize, last: Option<Entry>) -> Option<[u8; HEADER
         Some(last) => (last.id, start, last.end),
         None => (u64::from_be_bytes(array(bytes, FIRST_ID)?), 0, 0),
     };
+    ending(id, start, end)
+}
+
+fn ending(id: u64, start: usize, end: usize) -> Option<[u8; HEADER - LAST_ID]> {
     let mut header = [0; HEADER - LAST_ID];
     header[..8].copy_from_slice(&id.to_be_bytes());
     header[8..12].copy_from_slice(&u32::try_from(start).ok()?.to_be_bytes());
@@ -141,10 +158,12 @@ fn header(bytes: &[u8], start: usize, last: Option<Entry>) -> Option<[u8; HEADER
     Some(header)
 }
 
-struct Entry {
-    id: u64,
+/// An entry that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
     /// Of its data; hiqlite's next entry begins one byte later.
-    end: usize,
+    pub(crate) end: usize,
 }
 
 /// What stands where an entry may begin.
@@ -163,14 +182,20 @@ impl Entry {
         }
     }
 
-    fn parse(bytes: &[u8], at: usize) -> Option<Self> {
-        let id = u64::from_be_bytes(array(bytes, at)?);
-        let sum = array(bytes, at + 8)?;
-        let length = usize::try_from(u32::from_be_bytes(array(bytes, at + 12)?)).ok()?;
-        let data = bytes.get(at + ENTRY..(at + ENTRY).checked_add(length)?)?;
+    /// The entry at a place, when it is whole.
+    pub(crate) fn parse(bytes: &[u8], at: usize) -> Option<Self> {
+        let entry = Self::skip(bytes, at)?;
         // The checksum is the only little-endian number.
-        let whole = length > 0 && CHECKSUM.checksum(data).to_le_bytes() == sum;
-        whole.then_some(Entry { id, end: at + ENTRY + length })
+        let whole = CHECKSUM.checksum(bytes.get(at + ENTRY..entry.end)?).to_le_bytes() == array(bytes, at + 8)?;
+        whole.then_some(entry)
+    }
+
+    /// The entry at a place, whatever is in it.
+    pub(crate) fn skip(bytes: &[u8], at: usize) -> Option<Self> {
+        let id = u64::from_be_bytes(array(bytes, at)?);
+        let length = usize::try_from(u32::from_be_bytes(array(bytes, at + 12)?)).ok()?;
+        let end = (at + ENTRY).checked_add(length)?;
+        (length > 0 && end <= bytes.len()).then_some(Self { id, end })
     }
 }
 
@@ -180,4 +205,4 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 #[cfg(test)]
 #[path = "log_header_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -3,17 +3,20 @@
 //! Whose it is; that no other process has it; what was acknowledged; that hiqlite gets to see only what can be trusted;
 //! hiqlite itself, until its log is replayed; and that as much came back as was acknowledged.
 
+// The metadata directory is a store of its own; no blob engine reaches it.
+#![allow(clippy::disallowed_methods)]
+
 use std::sync::Arc;
 
 use hiqlite::Client;
 use uuid::Uuid;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, replace};
 use crate::disk::Reserve;
 use crate::high_water::{Found, Mark, Raiser};
 use crate::peers::Peers;
 use crate::snapshots::Snapshots;
-use crate::{OpenError, Options, clean_stop, identity, log_header, node, tables};
+use crate::{OpenError, Options, clean_stop, identity, log_files, log_header, node, tables};
 
 /// A directory that is open, and all that works on it.
 pub(crate) struct Opened {
@@ -34,12 +37,13 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
     let mark = find_mark(&directory, options)?;
     let reserve = Arc::new(Reserve::new(directory.path(), directory.database(), options.disk_reserve));
     let snapshots = Snapshots::new(&directory.raft(), directory.path());
+    let accept_lost_commits = options.accept_lost_commits;
     let prepared = tokio::task::spawn_blocking({
         let (reserve, snapshots) = (Arc::clone(&reserve), snapshots.clone());
         move || {
             // On a full disk the start itself may need what was reserved.
             let short = reserve.short().is_some();
-            prepare(&directory, &snapshots, short).map(|()| directory)
+            prepare(&directory, &snapshots, short, accept_lost_commits).map(|()| directory)
         }
     });
     let failed = |reason: String| OpenError::Start { directory: options.directory.clone(), reason };
@@ -63,9 +67,17 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
 }
 
 /// Puts in order what hiqlite will start from.
-fn prepare(directory: &Directory, snapshots: &Snapshots, short_of_space: bool) -> Result<(), OpenError> {
-    log_header::check(&directory.raft().join("logs"), &directory.path().join("damaged-log"))?;
-    if clean_stop::consume(directory)? {
+fn prepare(
+    directory: &Directory,
+    snapshots: &Snapshots,
+    short_of_space: bool,
+    accept_lost_commits: bool,
+) -> Result<(), OpenError> {
+    // The voucher goes last: until then a start that is cut short can be begun again.
+    let trusted = clean_stop::trusted(directory)?;
+    check_log(directory, snapshots, trusted, accept_lost_commits)?;
+    clean_stop::consume(directory, trusted)?;
+    if trusted || !directory.has_data() {
         return Ok(());
     }
     tracing::info!("metadata was not stopped cleanly: rebuilding the database from snapshot and log");
@@ -75,6 +87,37 @@ fn prepare(directory: &Directory, snapshots: &Snapshots, short_of_space: bool) -
         tracing::warn!(error = %e, "cannot copy the metadata snapshot");
     }
     Ok(())
+}
+
+/// Sees to it that hiqlite can read all of the log that it needs.
+fn check_log(
+    directory: &Directory,
+    snapshots: &Snapshots,
+    trusted: bool,
+    accept_lost_commits: bool,
+) -> Result<(), OpenError> {
+    let logs = directory.raft().join("logs");
+    log_header::mend(&logs)?;
+    let base = if trusted { 0 } else { snapshots.last_entry_of_newest()? };
+    match log_files::check(&logs, base)? {
+        None => Ok(()),
+        Some(damage) if trusted => log_files::begin_anew(directory, snapshots, &damage),
+        Some(damage) if accept_lost_commits => log_files::cut_off(directory, &damage),
+        Some(damage) if damage.in_newest && damage.at > 0 => {
+            let aside = directory.path().join("damaged-log");
+            tracing::warn!(log = %damage.file.display(), at = damage.at, copy = %aside.display(),
+                "the metadata log is damaged and will be cut off there; it is kept aside as it was");
+            let bytes = std::fs::read(&damage.file).map_err(OpenError::io("read", &damage.file))?;
+            replace(&aside, &bytes)
+        }
+        Some(damage) => Err(OpenError::DamagedLog {
+            directory: directory.path().to_owned(),
+            file: damage.file,
+            at: damage.at,
+            entry: damage.entry,
+            last: damage.last,
+        }),
+    }
 }
 
 /// The high-water mark of the directory: a new one where there is no data, otherwise the one that must be there.

@@ -23,13 +23,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use hiqlite::rusqlite::{Connection, OpenFlags};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::OpenError;
 use crate::disk::free;
 use crate::durable::{make_directory, publish, remove, sync_file, sync_parent};
+use crate::{OpenError, record};
 
 /// A copy that is being made.
 const NEW: &str = "new";
@@ -86,6 +85,24 @@ impl Snapshots {
             }
         }
         Ok(())
+    }
+
+    /// The index of the last log entry that the newest snapshot includes; 0 when there is none.
+    pub(crate) fn last_entry_of_newest(&self) -> Result<u64, OpenError> {
+        self.newest()?.map_or(Ok(0), |newest| self.last_entry(&newest))
+    }
+
+    /// Makes a database that is complete and lies still the newest snapshot, as hiqlite would.
+    pub(crate) fn make(&self, database: &Path) -> Result<(), OpenError> {
+        make_directory(&self.originals).map_err(OpenError::io("make directory", &self.originals))?;
+        let id = Uuid::now_v7();
+        let unfinished = self.originals.join(format!("{id}.tmp"));
+        copy(database, &unfinished)?;
+        record::rename(&unfinished, id).map_err(|reason| OpenError::Damaged { file: database.to_owned(), reason })?;
+        let path = self.originals.join(id.to_string());
+        let whole = File::open(&unfinished).and_then(|file| sync_file(&file, &unfinished));
+        whole.and_then(|()| publish(&unfinished, &path)).map_err(OpenError::io("write", &path))?;
+        self.set_older_aside(id)
     }
 
     /// Puts the newest snapshot in the place of `database`, which is thrown away, for the log to be replayed on.
@@ -200,7 +217,7 @@ impl Snapshots {
         let copy = snapshot.copy.as_ref().map(|copy| self.path(copy));
         let mut fault = None;
         for path in snapshot.original.iter().chain(&copy) {
-            match last_entry(path) {
+            match record::last_entry(path) {
                 Ok(index) => return Ok(index),
                 Err(reason) => fault = fault.or(Some(OpenError::Damaged { file: path.clone(), reason })),
             }
@@ -216,38 +233,6 @@ impl Snapshots {
         };
         Ok(names(&self.copies)?.iter().filter_map(parse).collect())
     }
-}
-
-/// hiqlite's own record in each of its databases. As bytes: whether there is one, the term, the leader, the index (each
-/// of these a little-endian u64), and more.
-fn last_entry(path: &Path) -> Result<u64, String> {
-    let metadata = || -> hiqlite::rusqlite::Result<Vec<u8>> {
-        // Immutable: nothing is made beside it, whatever state it was left in.
-        let uri = format!("file:{}?immutable=1", escaped(path));
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(uri, flags)?;
-        connection.query_row("SELECT data FROM _metadata WHERE key = 'meta'", [], |row| row.get(0))
-    };
-    let bytes = metadata().map_err(|e| e.to_string())?;
-    match (bytes.first(), bytes.get(17..25)) {
-        (Some(0), _) => Ok(0),
-        (Some(1), Some(index)) => Ok(u64::from_le_bytes(index.try_into().unwrap_or_default())),
-        _ => Err("its record of the log cannot be understood".to_owned()),
-    }
-}
-
-/// A path as part of a URI.
-fn escaped(path: &Path) -> String {
-    use std::fmt::Write;
-    use std::os::unix::ffi::OsStrExt;
-    path.as_os_str().as_bytes().iter().fold(String::new(), |mut uri, byte| {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
-            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
-            byte => _ = write!(uri, "%{byte:02X}"),
-        }
-        uri
-    })
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, OpenError> {

@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use hiqlite::rusqlite::Connection;
+
 use super::*;
 use crate::durable::take;
+use crate::record::last_entry;
 
 struct Case {
     root: tempfile::TempDir,

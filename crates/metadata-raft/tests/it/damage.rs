@@ -11,7 +11,7 @@ use crate::child::{Read, child_options, kill_after, read};
 use crate::support::{commit, copy_tree, insert, make_table};
 
 /// Flips one bit of one byte.
-fn flip(file: &Path, at: u64) {
+pub(crate) fn flip(file: &Path, at: u64) {
     let file = fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
@@ -19,12 +19,12 @@ fn flip(file: &Path, at: u64) {
 }
 
 /// The bytes of a file up to the last that is not zero: log files are larger than what is in them.
-fn used(file: &Path) -> u64 {
+pub(crate) fn used(file: &Path) -> u64 {
     let bytes = fs::read(file).unwrap();
     bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1
 }
 
-fn files(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries.filter(|path| wanted(path.file_name().unwrap().to_str().unwrap())).collect();
     files.sort();

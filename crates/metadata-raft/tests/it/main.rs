@@ -5,6 +5,7 @@ mod child;
 mod commits;
 mod crash;
 mod damage;
+mod damaged_log;
 mod disk_full;
 mod opening;
 mod suite;
