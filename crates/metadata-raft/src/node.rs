@@ -52,52 +52,89 @@ pub(crate) async fn start(
     if std::env::var_os(RESET).is_some() {
         return Err(OpenError::Environment(RESET));
     }
-    let deadline = Instant::now() + options.timings.open;
     let listen = peers.listen().map_err(OpenError::io("find loopback ports for", directory.path()))?;
     let config = config(directory, options, peers, &listen, secrets)?;
     make_directory(&directory.raft()).map_err(OpenError::io("make directory", &directory.raft()))?;
 
-    let failed = |reason: String| OpenError::Start { directory: directory.path().to_owned(), reason };
+    let failed = |reason: String| match tells_of_damage(&reason) {
+        true => OpenError::Damaged { file: directory.raft(), reason },
+        false => OpenError::Start { directory: directory.path().to_owned(), reason },
+    };
     let starting = tokio::spawn(hiqlite::start_node(config));
     let client = match tokio::time::timeout(options.timings.open, starting).await {
         Ok(Ok(started)) => started.map_err(|e| failed(e.to_string()))?,
         Ok(Err(panic)) => return Err(failed(panic.to_string())),
         Err(_) => return Err(not_ready(directory, options, "no leader was elected".to_owned())),
     };
-    match catch_up(&client, deadline).await {
+    match catch_up(|| state(&client), options.timings.open).await {
         CatchUp::Done => Ok(client),
         CatchUp::Stopped(reason) => Err(failed(reason)),
         CatchUp::Late(progress) => Err(not_ready(directory, options, progress)),
     }
 }
 
+/// Whether hiqlite did not start because of what it found on the disk: its log's record of itself, for example, which
+/// nothing here checks before.
+fn tells_of_damage(reason: &str) -> bool {
+    ["CRC", "CHKSUM", "ntegrity", "orrupt", "malformed", "not a database", "Missing wal file", "Missing logs"]
+        .iter()
+        .any(|word| reason.contains(word))
+}
+
 fn not_ready(directory: &Directory, options: &Options, progress: String) -> OpenError {
     OpenError::NotReady { directory: directory.path().to_owned(), within: options.timings.open, progress }
 }
 
+/// How far a node that is starting came.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    led: bool,
+    applied: Option<u64>,
+    /// The last log entry.
+    last: Option<u64>,
+}
+
+async fn state(client: &Client) -> Result<State, String> {
+    let metrics = client.metrics_db().await.map_err(|e| e.to_string())?;
+    metrics.running_state.as_ref().map_err(|fatal| fatal.to_string())?;
+    Ok(State {
+        led: metrics.current_leader.is_some(),
+        applied: metrics.last_applied.map(|id| id.index),
+        last: metrics.last_log_index,
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
 enum CatchUp {
     Done,
     Stopped(String),
     Late(String),
 }
 
-/// Waits until all that stands in the log is applied. hiqlite's own wait returns at once on a single node, and a
-/// node that was killed replays its log after it elected itself: until then it would answer from the past.
-async fn catch_up(client: &Client, deadline: Instant) -> CatchUp {
+/// Waits until all that stands in the log is applied, for as long as it goes on. hiqlite's own wait returns at once on a
+/// single node, and a node that was killed replays its log after it elected itself: until then it would answer from the
+/// past.
+async fn catch_up<F, S>(state: S, standstill: Duration) -> CatchUp
+where
+    S: Fn() -> F,
+    F: Future<Output = Result<State, String>>,
+{
+    let mut reached = (false, None);
+    let mut since = Instant::now();
     loop {
-        let metrics = match client.metrics_db().await {
-            Ok(metrics) => metrics,
-            Err(e) => return CatchUp::Stopped(e.to_string()),
+        let State { led, applied, last } = match state().await {
+            Ok(state) => state,
+            Err(reason) => return CatchUp::Stopped(reason),
         };
-        if let Err(fatal) = &metrics.running_state {
-            return CatchUp::Stopped(fatal.to_string());
-        }
-        let applied = metrics.last_applied.map(|id| id.index);
-        if metrics.current_leader.is_some() && applied.is_some() && applied >= metrics.last_log_index {
+        if led && applied.is_some() && applied >= last {
             return CatchUp::Done;
         }
-        if Instant::now() >= deadline {
-            let (applied, last) = (applied.unwrap_or(0), metrics.last_log_index.unwrap_or(0));
+        if (led, applied) != reached {
+            reached = (led, applied);
+            since = Instant::now();
+        }
+        if since.elapsed() >= standstill {
+            let (applied, last) = (applied.unwrap_or(0), last.unwrap_or(0));
             return CatchUp::Late(format!("{applied} of {last} log entries applied"));
         }
         tokio::time::sleep(LOOK).await;

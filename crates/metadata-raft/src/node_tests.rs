@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use uuid::Uuid;
 
@@ -18,4 +18,39 @@ fn what_an_acknowledgement_rests_on_is_set() {
     for host in [&config.listen_addr_api, &config.listen_addr_raft] {
         assert!(host.starts_with("127."), "{host}");
     }
+}
+
+/// Answers `states` one after the other and then the last for ever.
+async fn caught_up(states: &[State]) -> CatchUp {
+    let looks = std::cell::Cell::new(0);
+    let state = || {
+        let look = looks.replace(looks.get() + 1);
+        async move { Ok(states[look.min(states.len() - 1)]) }
+    };
+    // All looks together take longer than this.
+    catch_up(state, 10 * LOOK).await
+}
+
+#[tokio::test]
+async fn a_replay_may_take_as_long_as_it_goes_on() {
+    let state = |applied| State { led: true, applied, last: Some(50) };
+    let all: Vec<State> = (0..=50).map(|applied| state(Some(applied))).collect();
+    assert_eq!(caught_up(&all).await, CatchUp::Done);
+    let stuck = caught_up(&all[..20]).await;
+    assert_eq!(stuck, CatchUp::Late("19 of 50 log entries applied".to_owned()));
+    let leaderless = caught_up(&[State { led: false, applied: Some(50), last: Some(50) }]).await;
+    assert!(matches!(leaderless, CatchUp::Late(_)), "{leaderless:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hiqlite_cannot_read_is_damage() {
+    let root = tempfile::tempdir().unwrap();
+    let options = Options { disk_reserve: 0, ..Options::new(root.path()) };
+    crate::RaftSql::open(options.clone()).await.unwrap().shutdown().await;
+    let file = root.path().join("raft/logs/meta.hql");
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let refused = crate::RaftSql::open(options).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
 }

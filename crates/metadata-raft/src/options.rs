@@ -49,7 +49,8 @@ pub struct Timings {
     pub election: Duration,
     /// How long a commit is waited for before its outcome is called unknown. Default 5 s.
     pub commit: Duration,
-    /// How long opening may take, the replay of the log included. Default 120 s.
+    /// How long opening may go without progress: without a leader, or without another log entry replayed. How long
+    /// all of it takes depends on the log and is not limited. Default 120 s.
     pub open: Duration,
     /// Between two looks of the watchdog at the Raft core and the disk. Default 500 ms.
     pub watch: Duration,

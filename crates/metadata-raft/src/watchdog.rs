@@ -4,8 +4,8 @@
 //! owner is told ([`Health::fatal`]) and ends the process with a clear code. A full disk is not fatal.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hiqlite::Client;
@@ -122,6 +122,7 @@ pub(crate) struct Watched {
 pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched) {
     let Watched { reserve, logs, snapshots, every } = watched;
     let mut copying: Option<JoinHandle<()>> = None;
+    let copies = Arc::new(Copies { snapshots, complaint: Mutex::default() });
     while !health.is_fatal() {
         let role = node::role(&client).await;
         health.note(&role);
@@ -134,17 +135,34 @@ pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched)
         let Ok(low) = looked.await else { return };
         // A large snapshot takes a while; the looks go on meanwhile.
         if low.is_none() && copying.as_ref().is_none_or(JoinHandle::is_finished) {
-            let snapshots = snapshots.clone();
-            copying = Some(tokio::task::spawn_blocking(move || keep(&snapshots)));
+            let copies = Arc::clone(&copies);
+            copying = Some(tokio::task::spawn_blocking(move || _ = copies.keep()));
         }
         assess(&health, role, low);
         tokio::time::sleep(every).await;
     }
 }
 
-fn keep(snapshots: &Snapshots) {
-    if let Err(e) = snapshots.keep() {
-        tracing::warn!(error = %e, "cannot copy the metadata snapshot");
+/// Keeps the newest snapshot copied, and complains once about each reason why it cannot.
+struct Copies {
+    snapshots: Snapshots,
+    complaint: Mutex<Option<String>>,
+}
+
+impl Copies {
+    /// Answers whether it said anything.
+    fn keep(&self) -> bool {
+        let fault = self.snapshots.keep().err().map(|e| e.to_string());
+        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        if *complaint == fault {
+            return false;
+        }
+        match &fault {
+            Some(error) => tracing::warn!(error, "cannot copy the metadata snapshot"),
+            None => tracing::info!("the metadata snapshot is copied again"),
+        }
+        *complaint = fault;
+        true
     }
 }
 
@@ -159,5 +177,29 @@ fn assess(health: &Health, role: Role, low: Option<String>) {
         Role::Leaderless => health.set(Status::ReadOnly("no leader".to_owned())),
         Role::Follower => health.set(Status::ReadOnly("another member leads".to_owned())),
         Role::Alone | Role::Leader => health.set(low.map_or(Status::Writable, Status::ReadOnly)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_cannot_be_copied_is_complained_about_once() {
+        let root = tempfile::tempdir().unwrap();
+        let originals = root.path().join("raft/state_machine/snapshots");
+        fs::create_dir_all(&originals).unwrap();
+        fs::write(originals.join("00000000-0000-0000-0000-000000000001"), "snapshot").unwrap();
+        // Where the copies belong stands a file.
+        fs::write(root.path().join("snapshots"), "").unwrap();
+        let snapshots = Snapshots::new(&root.path().join("raft"), root.path());
+        let copies = Copies { snapshots, complaint: Mutex::default() };
+        assert_eq!([copies.keep(), copies.keep(), copies.keep()], [true, false, false]);
+        fs::remove_file(root.path().join("snapshots")).unwrap();
+        assert_eq!([copies.keep(), copies.keep()], [true, false]);
     }
 }

@@ -62,12 +62,14 @@ impl ComposeError {
     /// Whether the data on disk is refused, so that trying again cannot help.
     pub(crate) fn refuses_data(&self) -> bool {
         match self {
-            ComposeError::Open(error) => {
-                matches!(
-                    error,
-                    OpenError::LostCommits { .. } | OpenError::NoHighWater { .. } | OpenError::Damaged { .. }
-                )
-            }
+            ComposeError::Open(error) => match error {
+                OpenError::LostCommits { .. }
+                | OpenError::NoHighWater { .. }
+                | OpenError::Damaged { .. }
+                | OpenError::DamagedLog { .. } => true,
+                OpenError::Identity(error) => matches!(error.kind(), ErrorKind::Foreign | ErrorKind::Corrupt),
+                _ => false,
+            },
             ComposeError::Migrate(error) => matches!(error, MigrateError::Newer { .. }),
             ComposeError::Start(StartError::Location { .. }) => true,
             ComposeError::Storage(error) => matches!(error.kind(), ErrorKind::Foreign | ErrorKind::Corrupt),

@@ -3,7 +3,7 @@
 //! Two installations on one store would collect each other's blobs. So every root carries the ids of its cluster and
 //! its location; they are put there once, exclusively, on an empty root, and compared at every start and by the
 //! health probe. What does not fit is refused with the way out. Never repaired here: taking over a store is a
-//! decision (`adopt`) and not a start-up step.
+//! decision and not a start-up step.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -85,9 +85,11 @@ impl Identity {
     fn check(place: &str, found: &[u8], want: &Self) -> Result<Self, Error> {
         let found: Self = serde_json::from_slice(found).map_err(|e| {
             let context = format!(
-                "{IDENTITY_KEY} of {place} cannot be read; if the store is surely that of cluster {} and location {}, \
-                 remove the file and run `roadstead adopt`",
-                want.cluster, want.location
+                "{IDENTITY_KEY} of {place} cannot be read; restore it from a backup, or, if the store is surely that of \
+                 cluster {} and location {}, write it again: {}",
+                want.cluster,
+                want.location,
+                serde_json::to_string(want).unwrap_or_default()
             );
             Error::new(ErrorKind::Corrupt, context).with_source(e)
         })?;
@@ -102,15 +104,14 @@ impl Identity {
             )
         } else if found.cluster != want.cluster {
             format!(
-                "belongs to cluster {} and this installation is cluster {}; to become a replica of that cluster run \
-                 `roadstead join`, to bring its metadata back run `roadstead restore`, and to take its store over for \
-                 good run `roadstead adopt`",
+                "belongs to cluster {} and this installation is cluster {}; configure the store and the metadata \
+                 directory of one installation together, or an empty one",
                 found.cluster, want.cluster
             )
         } else if found.location != want.location {
             format!(
                 "is location {} of this cluster and is configured as location {}; were two roots swapped? \
-                 If it shall take that place for good run `roadstead adopt`",
+                 Configure each where it was",
                 found.location, want.location
             )
         } else {
@@ -184,8 +185,8 @@ async fn claim(root: &dyn Root, want: &Identity) -> Result<Identity, Error> {
         None => Err(Error::new(
             ErrorKind::Foreign,
             format!(
-                "{} is not empty and has no {IDENTITY_KEY}, so it may be somebody else's; start on an empty one, take \
-                 it over with `roadstead adopt`, or bring the data of another registry in with `roadstead import`",
+                "{} is not empty and has no {IDENTITY_KEY}, so it may be somebody else's; start on an empty one. If it \
+                 is ours and only the file was lost, restore that from a backup",
                 root.place()
             ),
         )),

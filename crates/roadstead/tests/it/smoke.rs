@@ -76,6 +76,23 @@ fn a_store_of_another_installation_is_refused() {
 }
 
 #[test]
+fn a_metadata_directory_of_another_kind_is_refused() {
+    let (_, directory) = scale::launch().start().terminate();
+    let identity = directory.path().join("metadata/roadstead.json");
+    let found = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, found.replace("\"writer\": 1", "\"writer\": 9")).unwrap();
+    let (status, output) = scale::launch().try_start_on(directory.clone()).unwrap_err();
+    assert_eq!(status.code(), Some(3), "{output}");
+    assert!(output.contains("run a newer version"), "{output}");
+
+    // Somebody else's directory.
+    std::fs::remove_file(&identity).unwrap();
+    let (status, output) = scale::launch().try_start_on(directory).unwrap_err();
+    assert_eq!(status.code(), Some(3), "{output}");
+    assert!(output.contains("start on an empty one"), "{output}");
+}
+
+#[test]
 fn a_store_that_has_vanished_is_refused() {
     let (_, directory) = scale::launch().start().terminate();
     std::fs::remove_dir_all(directory.path().join("blobs")).unwrap();
