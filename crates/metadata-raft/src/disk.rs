@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
+use crate::durable::sync_parent;
+
 /// The reserve of one directory.
 #[derive(Debug)]
 pub(crate) struct Reserve {
@@ -98,7 +100,8 @@ fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
     Ok(fallocate(file, FallocateFlags::empty(), 0, bytes)?)
 }
 
-/// Gives every log file in `logs` the blocks it lacks. The content stays as it is.
+/// Gives every log file in `logs` the blocks it lacks, and makes the entry of such a file, which is new, durable: hiqlite
+/// does neither. The content stays as it is.
 pub(crate) fn fill_holes(logs: &Path) {
     let Ok(entries) = fs::read_dir(logs) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -110,7 +113,7 @@ pub(crate) fn fill_holes(logs: &Path) {
             continue;
         }
         let filled = OpenOptions::new().write(true).open(&path).and_then(|file| allocate(&file, metadata.len()));
-        if let Err(e) = filled {
+        if let Err(e) = filled.and_then(|()| sync_parent(&path)) {
             tracing::debug!(file = %path.display(), error = %e, "cannot preallocate a log file");
         }
     }

@@ -44,6 +44,9 @@ fn holes_are_filled_and_content_stays() {
         OpenOptions::new().write(true).open(path).unwrap().set_len(1 << 20).unwrap();
     }
     fill_holes(directory.path());
+    assert_eq!(crate::durable::take(directory.path()), ["sync ."]);
+    fill_holes(directory.path());
+    assert_eq!(crate::durable::take(directory.path()), [""; 0]);
     let blocks = |path: &Path| fs::metadata(path).unwrap().blocks() * 512;
     assert!(blocks(&log) >= 1 << 20);
     assert!(blocks(&other) < 1 << 20);

@@ -16,7 +16,9 @@ async fn kill_after_kill_loses_nothing_acknowledged() {
         let sql = open(directory.path()).await;
         let found = ids(&sql).await;
         // A killed process tears nothing: what it wrote, the kernel has.
-        assert!(!directory.path().join("damaged-log").exists(), "round {round}");
+        for aside in ["damaged-log", "damaged-logs"] {
+            assert!(!directory.path().join(aside).exists(), "round {round}");
+        }
         let missing: Vec<_> = acknowledged.iter().filter(|id| !found.contains(id)).collect();
         assert!(missing.is_empty(), "round {round}: {missing:?} of {} missing", acknowledged.len());
         sql.shutdown().await;

@@ -79,3 +79,18 @@ async fn a_damaged_log_of_a_crash_is_refused_and_opens_when_told_to() {
         RaftSql::open(child_options(directory.path())).await.unwrap().shutdown().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_log_of_several_files_is_left_alone() {
+    let directory = two_log_files().await;
+    let mut acknowledged = Vec::new();
+    // A clean start; then rebuilds, with snapshots and purges across the files.
+    for wanted in [10, 80, 10] {
+        acknowledged.extend(kill_after(directory.path(), wanted));
+    }
+    let Read::Found(found) = read(directory.path()) else { panic!("not opened") };
+    assert!(acknowledged.iter().all(|id| found.contains(id)));
+    for aside in ["damaged-log", "damaged-logs"] {
+        assert!(!directory.path().join(aside).exists(), "{aside}");
+    }
+}

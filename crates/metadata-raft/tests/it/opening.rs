@@ -142,7 +142,9 @@ async fn a_healthy_log_is_not_taken_for_a_damaged_one() {
             commit(&sql, vec![insert(100 * start + id)]).await.unwrap();
         }
         sql.shutdown().await;
-        assert!(!directory.path().join("damaged-log").exists(), "after start {start}");
+        for aside in ["damaged-log", "damaged-logs"] {
+            assert!(!directory.path().join(aside).exists(), "after start {start}");
+        }
     }
 }
 
