@@ -11,7 +11,7 @@ use axum::extract::{Extension, State};
 use axum::routing::get;
 use axum::{Router, response::IntoResponse as _};
 use futures::FutureExt as _;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use roadstead_registry::Error;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
-use crate::error_table;
+use crate::error_table::{self, Failure};
 use crate::exchange::{Exchange, Labels, Outbound, Running};
 use crate::health::{self, Health};
 use crate::metrics::{self, Metrics};
@@ -71,11 +71,19 @@ impl App {
         let exchange = Exchange::begin(&request, remote, self.bodies_end.clone());
         let running = Running::new(Arc::clone(&exchange), self.metrics.http(), pulse.begin());
         let http1 = request.version() < Version::HTTP_2;
+        let one_host = request.version() != Version::HTTP_11 || names_one_host(request.headers());
         let connection = Arc::clone(&pulse);
         let mut request = request.map(|body| Body::new(Received::new(body, Arc::clone(&exchange), pulse)));
         request.extensions_mut().insert(Arc::clone(&exchange));
         let span = exchange.span().clone();
-        let answer = AssertUnwindSafe(self.router.oneshot(request)).catch_unwind().instrument(span).await;
+        let answer = async {
+            if one_host {
+                self.router.oneshot(request).await
+            } else {
+                Ok(error_table::render(Failure::not_one_host(), "", None, exchange.id.as_str()))
+            }
+        };
+        let answer = AssertUnwindSafe(answer).catch_unwind().instrument(span).await;
         let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
@@ -94,6 +102,12 @@ impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App").finish_non_exhaustive()
     }
+}
+
+/// As HTTP/1.1 demands (RFC 9112, section 3.2): without it, or with two, a proxy and this server may understand two
+/// different requests.
+fn names_one_host(headers: &HeaderMap) -> bool {
+    headers.get_all(HOST).iter().count() == 1
 }
 
 /// The answer to a request whose handler panicked; what happened is already on standard error.

@@ -78,6 +78,12 @@ impl Failure {
         Row::new(StatusCode::PRECONDITION_FAILED, ErrorCode::Unsupported, message).into()
     }
 
+    /// A request of HTTP/1.1 without exactly one `Host`.
+    pub(crate) fn not_one_host() -> Self {
+        let message = "a request must have exactly one Host header (RFC 9112, section 3.2)";
+        Row::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message).close().into()
+    }
+
     /// 503: the process has no room for the request now.
     pub(crate) fn busy(why: &str) -> Self {
         let message = format!("{why} at once; try again later");

@@ -27,8 +27,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Response};
+use http_body::Body as _;
 use roadstead_oci::{Reference, Route, RouteError, route};
 use roadstead_registry::{Caller, Registry};
 
@@ -108,7 +109,10 @@ async fn handle(
         Err(failure) => {
             let mut response = render(failure, &base, name.as_ref(), exchange.id.as_str());
             if is_head {
-                *response.body_mut() = Body::empty();
+                // The head says what GET would answer, its length included.
+                let body = std::mem::replace(response.body_mut(), Body::empty());
+                let length = HeaderValue::from(body.size_hint().lower());
+                response.headers_mut().insert(CONTENT_LENGTH, length);
             }
             response
         }

@@ -188,3 +188,16 @@ async fn over_http2_everything_is_the_same() {
     assert_eq!(collect(absent).await, "");
     driver.abort();
 }
+
+#[tokio::test]
+async fn head_answers_errors_with_the_head_of_get() {
+    let api = Api::start().await;
+    for path in ["/v2/a/b/manifests/v1", "/v2/a/b/nothing", "/v2/A/manifests/v1"] {
+        let (get, head) = (api.get(path).await, api.call("HEAD", path, &[], b"").await);
+        assert!(get.status >= 400 && head.status == get.status, "{path}");
+        for name in ["content-length", "content-type"] {
+            assert_eq!(head.header(name), get.header(name), "{path}");
+        }
+        assert!(get.header("content-length").is_some(), "{path}");
+    }
+}

@@ -66,6 +66,24 @@ async fn malformed_http_is_answered_and_the_connection_closed() {
     assert_eq!(server.get("/hello").await.status, 200);
 }
 
+#[tokio::test]
+async fn a_request_of_http_1_1_names_one_host() {
+    let server = server().await;
+    for hosts in ["", "Host: x\r\nHost: x\r\n", "Host: x\r\nhost: y\r\n"] {
+        let mut client = server.connect().await;
+        client.send(&format!("GET /hello HTTP/1.1\r\n{hosts}\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{hosts}");
+        assert!(answer.text().contains("Host"), "{}", answer.text());
+        assert!(client.is_closed().await, "{hosts}");
+    }
+    for fine in ["GET /hello HTTP/1.0\r\n\r\n", "GET /hello HTTP/1.1\r\nHost:\r\n\r\n"] {
+        let mut client = server.connect().await;
+        client.send(fine).await;
+        assert_eq!(client.answer().await.status, 200, "{fine}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_that_dribbles_ends_the_connection_in_seconds() {
     let server = server().await;
