@@ -14,11 +14,25 @@ use crate::Migration;
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "registry", sqlite: REGISTRY_SQLITE },
     Migration { version: 2, name: "referrers by type", sqlite: REFERRERS_BY_TYPE_SQLITE },
+    Migration { version: 3, name: "what may be collected", sqlite: COLLECTION_SQLITE },
 ];
 
 // A page of one artifact type costs what it shows, however many referrers of other types a subject has.
 const REFERRERS_BY_TYPE_SQLITE: &[&str] =
     &["CREATE INDEX referrer_by_type ON referrer (repository_id, subject, artifact_type, digest)"];
+
+// Where the collector looks, so that it costs what there is to collect. unused_since: since when no manifest of the
+// repository names the blob; NULL while one does. blob.doomed_at: since when no repository links it. Both are hints:
+// what is collected is decided by the references themselves.
+const COLLECTION_SQLITE: &[&str] = &[
+    "ALTER TABLE repository_blob ADD COLUMN unused_since BIGINT",
+    "UPDATE repository_blob SET unused_since = touched_at WHERE NOT EXISTS (SELECT 1 FROM manifest_blob m \
+        WHERE m.repository_id = repository_blob.repository_id AND m.blob = repository_blob.digest)",
+    "CREATE INDEX repository_blob_unused ON repository_blob (unused_since, repository_id, digest) \
+        WHERE unused_since IS NOT NULL",
+    "UPDATE blob SET doomed_at = touched_at WHERE NOT EXISTS (SELECT 1 FROM repository_blob l WHERE l.digest = blob.digest)",
+    "CREATE INDEX blob_doomed ON blob (doomed_at, digest) WHERE doomed_at IS NOT NULL",
+];
 
 const REGISTRY_SQLITE: &[&str] = &[
     // Users and organizations share one space of names. kind: 0 system, 1 user, 2 organization.

@@ -1,7 +1,6 @@
 //! Blobs without an upload session: existence, monolithic push, deletion.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use roadstead_metadata::records::blob::{self, Places};
 use roadstead_oci::{Digest, RepositoryName};
@@ -10,10 +9,6 @@ use roadstead_storage::{ErrorKind, ObjectKey};
 use crate::commit::ROUNDS;
 use crate::upload::on_its_own;
 use crate::{Action, ByteStream, Caller, Error, Registry, Result};
-
-/// A pusher that finds a blob by HEAD relies on it: its time is refreshed when older than this, which is far less
-/// than the collector's grace of 24 h.
-const REFRESH: Duration = Duration::from_secs(3600);
 
 impl Registry {
     /// Size of a blob (end-2, HEAD). For a caller who may push it also keeps the blob from the collector, or answers
@@ -29,7 +24,7 @@ impl Registry {
             if pusher && !self.is_whole(&places).await {
                 return Err(Error::BlobUnknown(*digest));
             }
-            let stale = self.clock.now() - places.touched_at > REFRESH.as_millis() as i64;
+            let stale = self.clock.now() - places.touched_at > self.limits.refresh();
             if !pusher || !stale || self.refresh(&name, digest).await? {
                 return Ok(places.size);
             }
@@ -92,7 +87,8 @@ impl Registry {
         for _ in 0..ROUNDS {
             let repository = self.existing(&name).await?;
             let mut batch = self.batch();
-            batch.push(blob::guard_linked(repository, digest)).push(blob::unlink(repository, digest));
+            let at = batch.at;
+            batch.push(blob::guard_linked(repository, digest)).extend(blob::unlink(repository, digest, at));
             if self.try_commit(batch).await? {
                 return Ok(());
             }

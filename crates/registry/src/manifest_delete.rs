@@ -63,7 +63,7 @@ impl Registry {
             }
             let mut batch = self.batch();
             let at = batch.at;
-            batch.extend(tag::untag(repository, digest, at)).extend(manifest::delete(repository, digest));
+            batch.extend(tag::untag(repository, digest, at)).extend(manifest::delete(repository, digest, at));
             if self.try_commit(batch).await? {
                 return Ok(());
             }

@@ -1,6 +1,7 @@
 //! What all use cases share: engines, clock, policy, limits, the key that signs upload sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -28,11 +29,22 @@ pub struct Limits {
     /// Bytes of an upload between two commits of its offset. One step is in flight while the next arrives, so that a
     /// crash loses less than twice as much. Not for operators: tests take small ones.
     pub step: u64,
+    /// How long after a push last relied on a blob it may be collected, when nothing names it.
+    pub grace: Duration,
+}
+
+impl Limits {
+    /// A pusher that finds a blob by HEAD relies on it: its time is refreshed when older than this, which is far less
+    /// than the grace.
+    pub(crate) fn refresh(&self) -> Millis {
+        Millis::try_from((self.grace / 24).as_millis()).unwrap_or(Millis::MAX)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { manifest: 4 << 20, blob: None, page: 1000, step: 16 << 20 }
+        let grace = Duration::from_secs(24 * 3600);
+        Self { manifest: 4 << 20, blob: None, page: 1000, step: 16 << 20, grace }
     }
 }
 

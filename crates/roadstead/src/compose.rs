@@ -11,7 +11,7 @@ use roadstead_metadata::{Metered as MeteredSql, MigrateError, QueryError, Sql, m
 use roadstead_metadata_raft::{OpenError, Options, RaftSql};
 use roadstead_registry::{Clock, Everyone, Limits, Parts, Registry, StartError, SystemClock};
 use roadstead_storage::{Engine, ErrorKind, Filesystem, Identity, Location, Locations, Metered, Scope};
-use roadstead_workers::{PurgeOperations, PurgeUploads, Reaper, Supervisor, SweepTemporary};
+use roadstead_workers::{Collect, PurgeOperations, PurgeUploads, Reaper, Supervisor, SweepTemporary};
 use uuid::Uuid;
 
 use crate::cli::descriptors::Descriptors;
@@ -112,7 +112,7 @@ async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftS
         locations: Locations::single(location),
         clock: clock.clone(),
         policy: Arc::new(Everyone),
-        limits: Limits { manifest: settings.http.max_manifest, ..Limits::default() },
+        limits: Limits { manifest: settings.http.max_manifest, grace: settings.gc.grace, ..Limits::default() },
     };
     let registry = Registry::start_with_key(parts, settings.http.secret.as_deref().map(str::as_bytes)).await?;
 
@@ -120,6 +120,7 @@ async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftS
     let uploads = PurgeUploads::new(registry.clone(), settings.uploads.expiry);
     workers.spawn(Arc::new(uploads.with_period(settings.uploads.purge_interval)));
     workers.spawn(Arc::new(PurgeOperations::new(registry.clone())));
+    workers.spawn(Arc::new(Collect::new(registry.clone()).with_period(settings.gc.interval)));
     workers.spawn(Arc::new(Reaper::new(registry.clone())));
     workers.spawn(Arc::new(SweepTemporary::new(registry.clone())));
     metrics.show_workers(workers.clone());

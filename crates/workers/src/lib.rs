@@ -4,6 +4,7 @@
 //! and may run on several instances at once. Deliberately absent: queues in memory. What is to be done stands in
 //! metadata and in the stores, so a restart loses nothing.
 
+mod collect;
 mod operations;
 mod reap;
 mod status;
@@ -19,6 +20,7 @@ use roadstead_metadata::{Batch, Millis, Statement, commit_once};
 use roadstead_registry::Registry;
 use uuid::Uuid;
 
+pub use collect::Collect;
 pub use operations::PurgeOperations;
 pub use reap::Reaper;
 pub use status::{WorkerState, WorkerStatus};

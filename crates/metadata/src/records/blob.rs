@@ -13,11 +13,13 @@ sql! {
         (SELECT 1 FROM blob WHERE digest = $1 AND doomed_at IS NULL)";
     GUARD_LINKED = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
         (SELECT 1 FROM repository_blob WHERE repository_id = $1 AND digest = $2)";
-    LINK = "INSERT INTO repository_blob (repository_id, digest, size, touched_at) \
-        SELECT $1, digest, size, touched_at FROM blob WHERE digest = $2 \
+    LINK = "INSERT INTO repository_blob (repository_id, digest, size, touched_at, unused_since) \
+        SELECT $1, digest, size, touched_at, touched_at FROM blob WHERE digest = $2 \
         ON CONFLICT (repository_id, digest) DO UPDATE SET touched_at = excluded.touched_at";
     TOUCH_LINK = "UPDATE repository_blob SET touched_at = $1 WHERE repository_id = $2 AND digest = $3 AND touched_at < $4";
     UNLINK = "DELETE FROM repository_blob WHERE repository_id = $1 AND digest = $2";
+    DOOM = "UPDATE blob SET doomed_at = $1 WHERE digest = $2 AND doomed_at IS NULL \
+        AND NOT EXISTS (SELECT 1 FROM repository_blob l WHERE l.digest = blob.digest)";
     PLACES = "SELECT rb.size, rb.touched_at, p.location_id, p.object_key FROM repository r \
         JOIN repository_blob rb ON rb.repository_id = r.id LEFT JOIN placement p ON p.digest = rb.digest \
         WHERE r.name = $1 AND rb.digest = $2";
@@ -53,9 +55,13 @@ pub fn touch_link(repository: Uuid, digest: &Digest, at: Millis) -> Statement {
     Statement::new(TOUCH_LINK, vec![at.into(), repository.into(), digest.into(), at.into()])
 }
 
-/// Removes a repository's link; conflicts while a manifest of the repository names the blob.
-pub fn unlink(repository: Uuid, digest: &Digest) -> Statement {
-    Statement::new(UNLINK, vec![repository.into(), digest.into()])
+/// Removes a repository's link; conflicts while a manifest of the repository names the blob. The last link gone, the
+/// blob is the collector's after its grace.
+pub fn unlink(repository: Uuid, digest: &Digest, at: Millis) -> [Statement; 2] {
+    [
+        Statement::new(UNLINK, vec![repository.into(), digest.into()]),
+        Statement::new(DOOM, vec![at.into(), digest.into()]),
+    ]
 }
 
 /// Where a blob that a repository links can be read.

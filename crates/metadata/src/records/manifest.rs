@@ -27,6 +27,12 @@ sql! {
         (SELECT count(*) FROM manifest_child WHERE repository_id = $2 AND manifest = $3)";
     TOUCH_BLOBS = "UPDATE repository_blob SET touched_at = $1 WHERE repository_id = $2 AND digest IN \
         (SELECT blob FROM manifest_blob WHERE repository_id = $3 AND manifest = $4) AND touched_at < $5";
+    USE_BLOBS = "UPDATE repository_blob SET unused_since = NULL WHERE repository_id = $1 AND digest IN \
+        (SELECT blob FROM manifest_blob WHERE repository_id = $2 AND manifest = $3) AND unused_since IS NOT NULL";
+    FREE_BLOBS = "UPDATE repository_blob SET unused_since = $1 WHERE repository_id = $2 AND digest IN \
+        (SELECT blob FROM manifest_blob WHERE repository_id = $3 AND manifest = $4) \
+        AND NOT EXISTS (SELECT 1 FROM manifest_blob o WHERE o.repository_id = repository_blob.repository_id \
+        AND o.blob = repository_blob.digest AND o.manifest <> $5)";
     DELETE = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
     GUARD_EXISTS = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
         (SELECT 1 FROM manifest WHERE repository_id = $1 AND digest = $2)";
@@ -158,6 +164,7 @@ pub fn put(new: &NewManifest<'_>, at: Millis) -> Vec<Statement> {
     if !new.blobs.is_empty() {
         let touch = vec![at.into(), repository(), repository(), digest(), at.into()];
         statements.push(Statement::new(TOUCH_BLOBS, touch));
+        statements.push(Statement::new(USE_BLOBS, vec![repository(), repository(), digest()]));
     }
     statements
 }
@@ -172,10 +179,13 @@ pub fn guard_absent(repository: Uuid, digest: &Digest) -> Statement {
     Statement::new(GUARD_ABSENT, vec![repository.into(), digest.into()])
 }
 
-/// Removes a manifest and what it references; conflicts when it is absent, tagged, or named by an index.
-pub fn delete(repository: Uuid, digest: &Digest) -> [Statement; 3] {
+/// Removes a manifest and what it references; conflicts when it is absent, tagged, or named by an index. Blobs that it
+/// alone named are the collector's after their grace.
+pub fn delete(repository: Uuid, digest: &Digest, at: Millis) -> [Statement; 4] {
+    let id = || Value::from(repository);
     [
         guard(repository, digest),
+        Statement::new(FREE_BLOBS, vec![at.into(), id(), id(), digest.into(), digest.into()]),
         Statement::new(DELETE, vec![repository.into(), digest.into()]),
         Statement::new(DROP_CONTENT, vec![digest.into()]),
     ]

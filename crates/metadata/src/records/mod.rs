@@ -5,6 +5,7 @@
 //! aborts the batch unless its condition holds.
 
 pub mod blob;
+pub mod collect;
 pub mod location;
 pub mod manifest;
 pub mod placement;
@@ -19,6 +20,7 @@ pub mod upload;
 pub fn all_sql() -> Vec<(&'static str, &'static str)> {
     [
         blob::SQL,
+        collect::SQL,
         location::SQL,
         manifest::SQL,
         placement::SQL,

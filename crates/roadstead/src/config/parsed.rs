@@ -23,6 +23,8 @@ pub struct Parsed {
     pub metadata: Metadata,
     /// Unfinished uploads.
     pub uploads: Uploads,
+    /// Blobs that nothing names.
+    pub gc: Gc,
     /// The log, on standard error.
     pub log: Log,
 }
@@ -35,6 +37,7 @@ impl Default for Parsed {
             storage: Storage::default(),
             metadata: Metadata::default(),
             uploads: Uploads::default(),
+            gc: Gc::default(),
             log: Log::default(),
         }
     }
@@ -145,6 +148,23 @@ pub struct Uploads {
 impl Default for Uploads {
     fn default() -> Self {
         Self { expiry: Span::seconds(7 * 86_400), purge_interval: Span::seconds(600) }
+    }
+}
+
+/// Blobs that nothing names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Gc {
+    /// How long a blob that no manifest names is kept after a push last relied on it. A push that takes longer from
+    /// its first blob to its manifest has to send blobs again, so make it longer than the longest push.
+    pub grace: Span,
+    /// How often blobs that may go are looked for. It costs what there is to collect.
+    pub interval: Span,
+}
+
+impl Default for Gc {
+    fn default() -> Self {
+        Self { grace: Span::seconds(86_400), interval: Span::seconds(600) }
     }
 }
 

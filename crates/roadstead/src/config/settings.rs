@@ -21,6 +21,8 @@ pub struct Settings {
     pub metadata: PathBuf,
     /// Unfinished uploads.
     pub uploads: Uploads,
+    /// Blobs that nothing names.
+    pub gc: Gc,
     /// The log.
     pub log: Log,
 }
@@ -57,6 +59,15 @@ pub struct Uploads {
     pub expiry: Duration,
     /// How often that is looked for.
     pub purge_interval: Duration,
+}
+
+/// Blobs that nothing names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gc {
+    /// Kept so long after a push last relied on one.
+    pub grace: Duration,
+    /// How often they are looked for.
+    pub interval: Duration,
 }
 
 impl std::fmt::Debug for Http {
@@ -107,7 +118,11 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
     {
         check.error("log.filter", format!("not a filter: {error}"));
     }
-    Settings { http: settings_http, blobs, metadata, uploads, log: parsed.log }
+    let gc = Gc {
+        grace: check.span("gc.grace", parsed.gc.grace, 1, 365 * 86_400),
+        interval: check.span("gc.interval", parsed.gc.interval, 1, 7 * 86_400),
+    };
+    Settings { http: settings_http, blobs, metadata, uploads, gc, log: parsed.log }
 }
 
 struct Check<'a> {

@@ -111,6 +111,6 @@ pub(crate) fn key_of(key: &str) -> ObjectKey {
     ObjectKey::new(key).unwrap()
 }
 
-fn once(body: Bytes) -> ByteStream {
+pub(crate) fn once(body: Bytes) -> ByteStream {
     futures::stream::iter([Ok(body)]).boxed()
 }

@@ -1,0 +1,105 @@
+//! The collector: removes what nothing names any more, a grace after a push last relied on it.
+//!
+//! It works online, from the bookkeeping in metadata alone: a link of a repository to a blob goes when no manifest of
+//! the repository names the blob, a blob goes when no repository links it, and its objects go to the reaper in the same
+//! commit. Nothing is decided between a question and a commit: each removal looks at the references itself, so that a
+//! push, a mount or a HEAD that came first keeps what it relies on, and one that comes later finds it gone and uploads.
+//!
+//! Nothing goes before the clock has been seen to go steadily for a period: a clock that jumped makes everything old.
+//! The collector never looks into a store, so it costs what there is to collect. Manifests without a tag stay: they can be pulled
+//! by their digest, and only their owner knows whether somebody does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use roadstead_metadata::Millis;
+use roadstead_metadata::records::collect::{self, Waiting};
+use roadstead_oci::Digest;
+use roadstead_registry::Registry;
+use uuid::Uuid;
+
+use crate::steady::Steady;
+use crate::{Progress, StepError, Worker, commit, millis};
+
+/// How often the collector looks, unless configured.
+const PERIOD: Duration = Duration::from_secs(10 * 60);
+/// Links, or blobs, removed in one step.
+const STEP: i64 = 100;
+
+/// Collects what nothing names.
+#[derive(Debug)]
+pub struct Collect {
+    registry: Arc<Registry>,
+    period: Duration,
+    steady: Steady,
+}
+
+impl Collect {
+    /// Works on the metadata of `registry`, with its grace.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, period: PERIOD, steady: Steady::default() }
+    }
+
+    /// Looks every `period` in place of every ten minutes.
+    pub fn with_period(self, period: Duration) -> Self {
+        Self { period, ..self }
+    }
+
+    /// What could be collected now: links and blobs that seem to be of no use, and for how long they have been.
+    pub async fn waiting(&self) -> Result<Waiting, StepError> {
+        Ok(collect::waiting(&**self.registry.sql(), self.before(self.registry.clock().now())).await?)
+    }
+
+    /// What has not been relied on since then may go.
+    fn before(&self, now: Millis) -> Millis {
+        now - millis(self.registry.limits().grace)
+    }
+
+    /// Removes links, at most [`STEP`]; how many were looked at.
+    async fn unlink(&self, before: Millis) -> Result<usize, StepError> {
+        let unused = collect::unused(&**self.registry.sql(), before, STEP).await?;
+        let mut by_repository: BTreeMap<Uuid, Vec<Digest>> = BTreeMap::new();
+        for link in &unused {
+            by_repository.entry(link.repository).or_default().push(link.digest);
+        }
+        let statements = by_repository.iter().flat_map(|(id, digests)| collect::unlink(*id, digests, before));
+        if !unused.is_empty() {
+            commit(&self.registry, statements).await?;
+        }
+        Ok(unused.len())
+    }
+
+    /// Removes blobs, at most [`STEP`]; how many were looked at.
+    async fn remove(&self, before: Millis) -> Result<usize, StepError> {
+        let doomed = collect::doomed(&**self.registry.sql(), before, STEP).await?;
+        if !doomed.is_empty() {
+            let digests: Vec<Digest> = doomed.iter().map(|blob| blob.digest).collect();
+            commit(&self.registry, collect::remove(&digests, before, self.registry.clock().now())).await?;
+            let bytes: u64 = doomed.iter().map(|blob| blob.size).sum();
+            tracing::info!(blobs = doomed.len(), bytes, "blobs that nothing names handed to the reaper");
+        }
+        Ok(doomed.len())
+    }
+}
+
+#[async_trait]
+impl Worker for Collect {
+    fn name(&self) -> &'static str {
+        "collect"
+    }
+
+    fn period(&self) -> Duration {
+        self.period
+    }
+
+    async fn step(&self) -> Result<Progress, StepError> {
+        let Some(now) = self.steady.now(&**self.registry.clock(), self.period) else {
+            return Ok(Progress { done: 0, more: false, backlog: None });
+        };
+        let before = self.before(now);
+        let done = self.unlink(before).await? + self.remove(before).await?;
+        Ok(Progress { done: done as u64, more: true, backlog: Some(self.waiting().await?.count) })
+    }
+}
