@@ -169,6 +169,9 @@ impl Engine for Filesystem {
     }
 
     async fn stat(&self, key: &ObjectKey) -> Result<ObjectStat, Error> {
+        if let Some(found) = self.store.stat_cached(key) {
+            return Ok(found);
+        }
         let key = key.clone();
         self.run(move |store| store.stat(&key)).await
     }

@@ -49,6 +49,17 @@ struct OpenFile {
 }
 
 impl Store {
+    /// What is known of an object without waiting; `None` says nothing about it: [`Store::stat`] does.
+    pub(super) fn stat_cached(&self, key: &ObjectKey) -> Option<ObjectStat> {
+        if !self.asks_for_cached {
+            return None;
+        }
+        let path = self.path(key).ok()?;
+        // Not opened, only found.
+        let found = openat2(CWD, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED).ok()?;
+        self.stat_of(key, &path, File::from(found).metadata()).ok()
+    }
+
     pub(super) fn stat(&self, key: &ObjectKey) -> Result<ObjectStat, Error> {
         let path = self.path(key)?;
         self.stat_of(key, &path, fs::metadata(&path))
