@@ -69,7 +69,7 @@ impl App {
         pulse: Arc<Pulse>,
     ) -> Result<Response<Outbound>, Infallible> {
         let exchange = Exchange::begin(&request, remote, self.bodies_end.clone());
-        let running = Running::new(Arc::clone(&exchange), self.metrics.http(), pulse.begin());
+        let running = Running::new(Arc::clone(&exchange), self.metrics.clone(), pulse.begin());
         let http1 = request.version() < Version::HTTP_2;
         let one_host = request.version() != Version::HTTP_11 || names_one_host(request.headers());
         let connection = Arc::clone(&pulse);

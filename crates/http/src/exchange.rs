@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::metrics::{HttpMetrics, Sample};
+use crate::metrics::{HttpMetrics, Metrics, Sample};
 use crate::pulse::Busy;
 use crate::request_id::{HEADER, RequestId};
 use crate::streams::Taking;
@@ -45,6 +45,13 @@ pub(crate) struct Labels {
     pub(crate) digest: Option<String>,
 }
 
+/// What the access log shows of a request's head.
+#[derive(Debug)]
+struct Logged {
+    path: String,
+    user_agent: String,
+}
+
 /// The shared record of a request.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -54,8 +61,8 @@ pub(crate) struct Exchange {
     pub(crate) body_ends: CancellationToken,
     started: Instant,
     method: Method,
-    path: String,
-    user_agent: String,
+    /// What only the access log shows; absent when nobody will read it.
+    logged: Option<Logged>,
     labels: OnceLock<Labels>,
     status: AtomicU16,
     received: AtomicU64,
@@ -79,8 +86,8 @@ impl Exchange {
             body_ends,
             started: Instant::now(),
             method: request.method().clone(),
-            path: logged_path(request.uri().path()),
-            user_agent: user_agent(request.headers()),
+            logged: tracing::enabled!(target: "access", tracing::Level::INFO)
+                .then(|| Logged { path: logged_path(request.uri().path()), user_agent: user_agent(request.headers()) }),
             labels: OnceLock::new(),
             status: AtomicU16::new(CLIENT_LEFT),
             received: AtomicU64::new(0),
@@ -88,6 +95,11 @@ impl Exchange {
             complete: AtomicBool::new(false),
             span,
         })
+    }
+
+    /// Whether the access log will have its line: only then repository and digest are worth making texts of.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.logged.is_some()
     }
 
     /// Says what the request is about. The first to say so counts.
@@ -106,9 +118,9 @@ impl Exchange {
     }
 
     fn end(&self, metrics: &HttpMetrics) {
-        let labels = self.labels.get().cloned().unwrap_or(Labels { route: "other", ..Labels::default() });
+        let labels = self.labels.get();
         let sample = Sample {
-            route: labels.route,
+            route: labels.map_or("other", |labels| labels.route),
             method: method_label(&self.method),
             status: self.status.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
@@ -116,20 +128,21 @@ impl Exchange {
             took: self.started.elapsed(),
         };
         metrics.answered(&sample);
+        let Some(logged) = &self.logged else { return };
         let aborted = !self.complete.load(Ordering::Relaxed);
         self.span.in_scope(|| {
             tracing::info!(
                 target: "access",
                 method = %self.method,
-                path = self.path,
+                path = logged.path,
                 status = sample.status,
                 bytes = sample.sent,
                 received = sample.received,
                 duration_ms = sample.took.as_micros() as f64 / 1000.0,
-                repository = labels.repository,
-                digest = labels.digest,
+                repository = labels.and_then(|labels| labels.repository.as_deref()),
+                digest = labels.and_then(|labels| labels.digest.as_deref()),
                 remote = %self.remote,
-                user_agent = self.user_agent,
+                user_agent = logged.user_agent,
                 aborted = aborted.then_some(true),
                 "request"
             );
@@ -172,14 +185,14 @@ fn user_agent(headers: &HeaderMap) -> String {
 #[derive(Debug)]
 pub(crate) struct Running {
     exchange: Arc<Exchange>,
-    metrics: HttpMetrics,
+    metrics: Metrics,
     _busy: Busy,
 }
 
 impl Running {
-    pub(crate) fn new(exchange: Arc<Exchange>, metrics: &HttpMetrics, busy: Busy) -> Self {
-        metrics.in_flight.inc();
-        Self { exchange, metrics: metrics.clone(), _busy: busy }
+    pub(crate) fn new(exchange: Arc<Exchange>, metrics: Metrics, busy: Busy) -> Self {
+        metrics.http().in_flight.inc();
+        Self { exchange, metrics, _busy: busy }
     }
 
     /// Hands the end of the exchange to the response, which also carries the request's id from here on.
@@ -204,8 +217,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.metrics.in_flight.dec();
-        self.exchange.end(&self.metrics);
+        self.metrics.http().in_flight.dec();
+        self.exchange.end(self.metrics.http());
     }
 }
 
@@ -289,5 +302,21 @@ impl http_body::Body for Outbound {
     fn size_hint(&self) -> SizeHint {
         // Asked for before the first frame, when nothing rests here.
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use tracing::subscriber::{NoSubscriber, with_default};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_for_a_log_that_is_not_written() {
+        let begin =
+            || Exchange::begin(&Request::new(()), ([127, 0, 0, 1], 1).into(), CancellationToken::new()).is_logged();
+        assert!(!with_default(NoSubscriber::default(), begin));
+        assert!(with_default(tracing_subscriber::registry(), begin));
     }
 }

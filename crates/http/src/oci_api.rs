@@ -93,7 +93,7 @@ async fn handle(
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let routed = route(head.method.as_str(), head.uri.path());
-    exchange.label(labels(&routed));
+    exchange.label(labels(&routed, exchange.is_logged()));
     let is_head = head.method == Method::HEAD;
     let (base, timeout, bounds) = (Arc::clone(&api.base), api.body_timeout, api.bounds.clone());
     let name = routed.as_ref().ok().and_then(Route::repository).cloned();
@@ -150,8 +150,12 @@ fn caller() -> Caller {
     Caller::Anonymous
 }
 
-fn labels(routed: &Result<Route, RouteError>) -> Labels {
+/// What log and metrics are told; what only the log is told, only if it is `logged`.
+fn labels(routed: &Result<Route, RouteError>, logged: bool) -> Labels {
     let Ok(route) = routed else { return Labels { route: "unrouted", ..Labels::default() } };
+    if !logged {
+        return Labels { route: route.name(), ..Labels::default() };
+    }
     let digest = match route {
         Route::GetBlob { digest, .. }
         | Route::HeadBlob { digest, .. }

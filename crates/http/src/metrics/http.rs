@@ -1,7 +1,10 @@
 //! Requests and connections.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -39,6 +42,24 @@ pub(crate) struct Sample {
     pub(crate) took: Duration,
 }
 
+/// The metrics of one kind of answer.
+#[derive(Debug)]
+struct Known {
+    requests: Counter,
+    seconds: Histogram,
+    received: Counter,
+    sent: Counter,
+}
+
+impl Known {
+    fn count(&self, s: &Sample) {
+        self.requests.inc();
+        self.seconds.observe(s.took.as_secs_f64());
+        self.received.inc_by(s.received);
+        self.sent.inc_by(s.sent);
+    }
+}
+
 /// Counters of the server.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpMetrics {
@@ -46,6 +67,8 @@ pub(crate) struct HttpMetrics {
     seconds: Family<Route, Histogram>,
     received: Family<Route, Counter>,
     sent: Family<Route, Counter>,
+    /// Those of each kind of answer that was ever given, so that a request looks for its metrics once.
+    known: Arc<RwLock<HashMap<Answered, Known>>>,
     /// Requests begun and not yet over, their response bodies included.
     pub(crate) in_flight: Gauge,
     /// Open connections.
@@ -65,6 +88,7 @@ impl HttpMetrics {
             seconds: Family::new_with_constructor(seconds),
             received: Family::default(),
             sent: Family::default(),
+            known: Arc::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             accepted: Counter::default(),
@@ -97,11 +121,19 @@ impl HttpMetrics {
 
     /// Counts a request that is over.
     pub(crate) fn answered(&self, s: &Sample) {
-        self.requests.get_or_create(&Answered { route: s.route, method: s.method, status: s.status }).inc();
+        let kind = Answered { route: s.route, method: s.method, status: s.status };
+        if let Some(known) = self.known.read().get(&kind) {
+            return known.count(s);
+        }
         let route = Route { route: s.route };
-        self.seconds.get_or_create(&route).observe(s.took.as_secs_f64());
-        self.received.get_or_create(&route).inc_by(s.received);
-        self.sent.get_or_create(&route).inc_by(s.sent);
+        let known = Known {
+            requests: self.requests.get_or_create_owned(&kind),
+            seconds: self.seconds.get_or_create_owned(&route),
+            received: self.received.get_or_create_owned(&route),
+            sent: self.sent.get_or_create_owned(&route),
+        };
+        known.count(s);
+        self.known.write().insert(kind, known);
     }
 
     /// Counts a connection, or a stream of one, that was given up.
