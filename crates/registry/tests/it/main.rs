@@ -6,6 +6,7 @@ mod cached;
 mod crash_points;
 mod guards;
 mod manifests;
+mod referrers;
 mod rig;
 mod steps;
 mod store;
