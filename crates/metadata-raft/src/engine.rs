@@ -124,6 +124,10 @@ impl RaftSql {
             // What was still under way is answered by the end of the node.
             Err(_) => tokio::time::timeout(self.commit_within, committing).await.ok().and_then(Result::ok),
         };
+        if answered.is_none() {
+            // The thread of the mark may still write here.
+            directory.keep_locked();
+        }
         // An answer that nobody has looked at may say that the database is behind its log.
         let trusted = stopped && answered.is_some() && !self.health.has_diverged();
         let vouch = move || {
