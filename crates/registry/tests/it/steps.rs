@@ -9,7 +9,7 @@ use futures::channel::mpsc::{UnboundedSender, unbounded};
 use roadstead_metadata::{Fault, Status};
 use roadstead_oci::Algorithm;
 use roadstead_registry::{BodyError, ByteStream, Chunk, Error, Limits, Result, UploadProgress};
-use roadstead_storage::{Faults, Faulty, Operation};
+use roadstead_storage::{Engine, Faults, Faulty, Filesystem, Operation};
 use tokio::task::JoinHandle;
 
 use crate::rig::{ME, Rig, at, body, broken, length, name, noise, sha256};
@@ -155,26 +155,43 @@ enum Trouble {
 #[tokio::test]
 async fn after_a_failed_chunk_no_byte_stays_that_was_not_acknowledged() {
     use Trouble::{CommitFails, ReadOnly, StoreFull, Superseded, TooLarge};
-    for extends in [true, false] {
+    for store in [Store::Extends, Store::Immutable, Store::Directory] {
         for trouble in [ReadOnly, CommitFails, StoreFull, TooLarge, Superseded] {
             for before in [0, 700] {
                 for late in [500, 7000] {
-                    failed_chunk(extends, trouble, before, late).await;
+                    failed_chunk(store, trouble, before, late).await;
                 }
             }
         }
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Store {
+    Extends,
+    Immutable,
+    Directory,
+}
+
+impl Store {
+    fn open(self, directory: &std::path::Path, faults: Faults) -> Arc<dyn Engine> {
+        match self {
+            Store::Extends => Arc::new(Faulty::new(Forgetful::new(true), faults)),
+            Store::Immutable => Arc::new(Faulty::new(Forgetful::new(false), faults)),
+            Store::Directory => Arc::new(Faulty::new(Filesystem::open(directory).unwrap(), faults)),
+        }
+    }
+}
+
 /// A chunk that meets trouble `late` bytes after the `before` that were acknowledged.
-async fn failed_chunk(extends: bool, trouble: Trouble, before: usize, late: usize) {
-    let case = format!("{trouble:?} {late} bytes after {before}, extends: {extends}");
-    let faults = Faults::new();
+async fn failed_chunk(store: Store, trouble: Trouble, before: usize, late: usize) {
+    let case = format!("{trouble:?} {late} bytes after {before}, {store:?}");
+    let (directory, faults) = (tempfile::tempdir().unwrap(), Faults::new());
     let limits = match trouble {
         Trouble::TooLarge => Limits { blob: Some((before + late) as u64), ..small_steps() },
         _ => small_steps(),
     };
-    let rig = Rig::with(Arc::new(Faulty::new(Forgetful::new(extends), faults.clone())), limits).await;
+    let rig = Rig::with(store.open(directory.path(), faults.clone()), limits).await;
     let session = start(&rig).await;
     let content = noise(6, before + late);
     if before > 0 {
@@ -209,7 +226,7 @@ async fn failed_chunk(extends: bool, trouble: Trouble, before: usize, late: usiz
         let finish = rig.registry.finish_upload(&ME, &name(REPO), &session, digest, length(rest), body(rest)).await;
         finish.unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(rig.pull(REPO, &digest).await.unwrap(), content, "{case}");
-        settle().await;
+        rig.registry.settled().await;
         assert_eq!(rig.staged_bytes().await, 0, "{case}");
     }
 }
