@@ -121,7 +121,7 @@ async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftS
     workers.spawn(Arc::new(uploads.with_period(settings.uploads.purge_interval)));
     workers.spawn(Arc::new(PurgeOperations::new(registry.clone())));
     workers.spawn(Arc::new(Collect::new(registry.clone()).with_period(settings.gc.interval)));
-    workers.spawn(Arc::new(Reaper::new(registry.clone())));
+    workers.spawn(Arc::new(Reaper::new(registry.clone()).with_period(settings.gc.interval)));
     workers.spawn(Arc::new(SweepTemporary::new(registry.clone())));
     metrics.show_workers(workers.clone());
 

@@ -14,6 +14,8 @@ use roadstead_storage::{Error, Location, ObjectKey};
 
 use crate::{Progress, StepError, Worker, commit, millis};
 
+/// How often objects that are due are looked for, unless told otherwise.
+const PERIOD: Duration = Duration::from_secs(60);
 /// Objects of one location deleted in one step.
 const STEP: i64 = 50;
 /// The pause after an object's first failed attempt; each further one doubles it.
@@ -25,13 +27,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub struct Reaper {
     registry: Arc<Registry>,
+    period: Duration,
 }
 
 impl Reaper {
     /// Works on the locations that `registry` is configured with. Rows of other locations wait for an instance that
     /// reaches them.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry }
+        Self { registry, period: PERIOD }
+    }
+
+    /// Looks every `period`, if that is more often than every minute.
+    pub fn with_period(self, period: Duration) -> Self {
+        Self { period: period.min(PERIOD), ..self }
     }
 
     /// Deletes what is due at one location; how many objects, and what stopped it.
@@ -71,7 +79,7 @@ impl Worker for Reaper {
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(60)
+        self.period
     }
 
     /// Fails only when no location made progress, so that one that is away does not slow down the others.

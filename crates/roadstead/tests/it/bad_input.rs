@@ -144,6 +144,10 @@ fn manifests_too_large_or_too_deep_are_refused() {
 fn idle_connections_leave_descriptors_for_pushes_and_pulls() {
     let few = ["sh", "-c", "ulimit -n 500; exec \"$@\"", "sh"];
     let server = scale::launch().under(&few).start();
+    // Until it has looked at everything once, it says that it is starting.
+    while server.client().call("GET", "/load_balancer_status").unwrap().status != 200 {
+        thread::yield_now();
+    }
     let mut connections = Vec::new();
     for number in 0..600 {
         connections.push(TcpStream::connect(server.addr()).unwrap());

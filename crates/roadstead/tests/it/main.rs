@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod big;
+mod collecting;
 mod conformance;
 mod corruption;
 mod crash;
