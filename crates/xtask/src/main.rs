@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::stage::{Context, STAGES};
+use crate::stage::{Context, Failure, STAGES};
 
 /// Tasks of the Roadstead workspace.
 #[derive(Parser)]
@@ -53,27 +53,22 @@ enum Verb {
         /// Names of patches, without `.patch`.
         names: Vec<String>,
     },
+    /// Kill, collect and verify for hours on the release binary; no part of `ci`.
+    Soak {
+        /// How often each test kills the server.
+        #[arg(long, default_value_t = 100)]
+        rounds: u64,
+        /// How long clients and collector work against each other, in seconds.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
     /// Run one stage: fmt, clippy, doc, floors, tidy, deny, test, release, ...
     #[command(external_subcommand)]
     Stage(Vec<String>),
 }
 
 fn main() -> ExitCode {
-    let (mut clients, mut mutants) = (clients::Options::default(), Vec::new());
-    let names = match Arguments::parse().verb {
-        Verb::Ci { stages } if stages.is_empty() => STAGES.iter().map(|s| s.name.to_owned()).collect(),
-        Verb::Ci { stages } => stages,
-        Verb::Clients(told) => {
-            clients = told;
-            vec!["clients".to_owned()]
-        }
-        Verb::Mutants { names } => {
-            mutants = names;
-            vec!["mutants".to_owned()]
-        }
-        Verb::Stage(words) => words,
-    };
-    match Context::discover().and_then(|context| ci::run(&Context { clients, mutants, ..context }, &names)) {
+    match carry_out(Arguments::parse().verb) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
@@ -81,4 +76,24 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether everything passed.
+fn carry_out(verb: Verb) -> Result<bool, Failure> {
+    let mut context = Context::discover()?;
+    let names = match verb {
+        Verb::Ci { stages } if stages.is_empty() => STAGES.iter().map(|s| s.name.to_owned()).collect(),
+        Verb::Ci { stages } => stages,
+        Verb::Clients(told) => {
+            context.clients = told;
+            vec!["clients".to_owned()]
+        }
+        Verb::Mutants { names } => {
+            context.mutants = names;
+            vec!["mutants".to_owned()]
+        }
+        Verb::Soak { rounds, seconds } => return suites::soak(&context, rounds, seconds).map(|()| true),
+        Verb::Stage(words) => words,
+    };
+    ci::run(&context, &names)
 }

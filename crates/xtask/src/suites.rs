@@ -28,6 +28,17 @@ pub(crate) fn faults(context: &Context) -> Result<Outcome, Failure> {
     Ok(Outcome::Passed(format!("{tests} tests")))
 }
 
+/// The crash tests and the collector among its clients, for as long as one is willing to wait. Not a stage: it takes
+/// hours where the gate has minutes.
+pub(crate) fn soak(context: &Context, rounds: u64, seconds: u64) -> Result<(), Failure> {
+    let binary = release_binary(context)?;
+    let mut test = cargo(context, &["test", "--package", "roadstead", "--locked", "--test", "it", "--"]);
+    test.args(["crash::", "collecting::", "--test-threads=1", "--nocapture"]);
+    test.env("ROADSTEAD_TEST_BINARY", binary).env("ROADSTEAD_TEST_FULL", "1");
+    test.env("ROADSTEAD_TEST_ROUNDS", rounds.to_string()).env("ROADSTEAD_TEST_SECONDS", seconds.to_string());
+    run(&mut test)
+}
+
 /// The release binary, built now if it is not up to date: later stages work on what ships, also when run alone.
 pub(crate) fn release_binary(context: &Context) -> Result<PathBuf, Failure> {
     run(&mut cargo(context, &["build", "--release", "--locked", "--package", "roadstead"]))?;

@@ -188,18 +188,12 @@ fn objects(directory: &Path) -> usize {
     folders.map(|folder| fs::read_dir(folder.path()).into_iter().flatten().count()).sum()
 }
 
-/// How long one stretch of load lasts: `ROADSTEAD_TEST_SECONDS`, for those who want to wait.
-fn seconds(usual: u64) -> Duration {
-    let given = std::env::var("ROADSTEAD_TEST_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(given.unwrap_or(usual))
-}
-
 #[test]
 fn no_image_breaks_while_it_works_and_nothing_is_left_at_the_end() {
     let fleet = Fleet::new(scale::seed());
     let server = launch().start();
     let client = server.client();
-    fleet.run(server.addr(), 0, || thread::sleep(seconds(if scale::full() { 20 } else { 5 })));
+    fleet.run(server.addr(), 0, || thread::sleep(scale::load(5, 20)));
     fleet.verify(&client);
     println!("{}; {} MB resident", fleet.counts(), server.resident() >> 20);
     assert!(fleet.deleted.load(Ordering::Relaxed) > 0 && objects(server.directory()) > 0);
@@ -223,8 +217,7 @@ fn no_image_breaks_when_it_is_killed_at_work() {
     let seed = scale::seed();
     let (fleet, launch) = (Fleet::new(seed), launch());
     let mut server = launch.start();
-    let given = std::env::var("ROADSTEAD_TEST_ROUNDS").ok().and_then(|text| text.parse().ok());
-    for round in 0..given.unwrap_or(if scale::full() { 8 } else { 2 }) {
+    for round in 0..scale::rounds(2, 8) {
         let mut running = Some(server);
         let mut directory = None;
         let addr = running.as_ref().map(|server| server.addr()).unwrap();

@@ -32,7 +32,7 @@ enum Acknowledged {
 #[test]
 fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let seed = scale::seed();
-    let rounds = if scale::full() { 30 } else { 3 };
+    let rounds = scale::rounds(3, 30);
     let (ledger, launch) = (Ledger::default(), scale::launch());
     let mut server = launch.start();
     for number in 0..rounds {
