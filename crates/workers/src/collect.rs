@@ -71,16 +71,16 @@ impl Collect {
         Ok(unused.len())
     }
 
-    /// Removes blobs, at most [`STEP`]; how many were looked at.
-    async fn remove(&self, before: Millis) -> Result<usize, StepError> {
+    /// Removes blobs, at most [`STEP`]; how many were looked at, and their bytes.
+    async fn remove(&self, before: Millis) -> Result<(usize, u64), StepError> {
         let doomed = collect::doomed(&**self.registry.sql(), before, STEP).await?;
+        let bytes = doomed.iter().map(|blob| blob.size).sum();
         if !doomed.is_empty() {
             let digests: Vec<Digest> = doomed.iter().map(|blob| blob.digest).collect();
             commit(&self.registry, collect::remove(&digests, before, self.registry.clock().now())).await?;
-            let bytes: u64 = doomed.iter().map(|blob| blob.size).sum();
             tracing::info!(blobs = doomed.len(), bytes, "blobs that nothing names handed to the reaper");
         }
-        Ok(doomed.len())
+        Ok((doomed.len(), bytes))
     }
 }
 
@@ -96,10 +96,12 @@ impl Worker for Collect {
 
     async fn step(&self) -> Result<Progress, StepError> {
         let Some(now) = self.steady.now(&**self.registry.clock(), self.period) else {
-            return Ok(Progress { done: 0, more: false, backlog: None });
+            return Ok(Progress::default());
         };
         let before = self.before(now);
-        let done = self.unlink(before).await? + self.remove(before).await?;
-        Ok(Progress { done: done as u64, more: true, backlog: Some(self.waiting().await?.count) })
+        let links = self.unlink(before).await?;
+        let (blobs, bytes) = self.remove(before).await?;
+        let Waiting { count, oldest } = self.waiting().await?;
+        Ok(Progress { done: (links + blobs) as u64, more: true, backlog: Some(count), bytes, oldest })
     }
 }

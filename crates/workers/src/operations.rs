@@ -43,6 +43,6 @@ impl Worker for PurgeOperations {
             return Ok(Progress::IDLE);
         }
         commit(&self.registry, [base::purge_operations(before, STEP)]).await?;
-        Ok(Progress { done: old as u64, more: true, backlog: None })
+        Ok(Progress { done: old as u64, more: true, ..Progress::default() })
     }
 }

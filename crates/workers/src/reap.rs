@@ -94,7 +94,10 @@ impl Worker for Reaper {
         }
         match failed {
             Some(error) if done == 0 => Err(error),
-            _ => Ok(Progress { done, more: true, backlog: Some(reap::count(&**self.registry.sql()).await?) }),
+            _ => {
+                let backlog = Some(reap::count(&**self.registry.sql()).await?);
+                Ok(Progress { done, more: true, backlog, ..Progress::default() })
+            }
         }
     }
 }

@@ -43,6 +43,10 @@ pub struct WorkerStatus {
     pub done_total: u64,
     /// Things waiting, as last counted.
     pub backlog: Option<u64>,
+    /// Bytes of what was done since the start of the process.
+    pub bytes_total: u64,
+    /// Since when the thing that waits longest has been waiting, as last seen; `None` when nothing waits.
+    pub oldest: Option<Millis>,
 }
 
 /// The first pause after a failure; each further failure doubles it.
@@ -77,6 +81,8 @@ impl Record {
             failures: 0,
             done_total: 0,
             backlog: None,
+            bytes_total: 0,
+            oldest: None,
         }))
     }
 
@@ -109,7 +115,10 @@ impl Record {
                 status.failures = 0;
                 status.last_error = None;
                 status.done_total += progress.done;
-                status.backlog = progress.backlog.or(status.backlog);
+                status.bytes_total += progress.bytes;
+                if progress.backlog.is_some() {
+                    (status.backlog, status.oldest) = (progress.backlog, progress.oldest);
+                }
                 if progress.more && progress.done > 0 { Rest::None } else { Rest::Period }
             }
             Err(error) => {

@@ -60,7 +60,7 @@ impl Worker for SweepTemporary {
         }
         match failed {
             Some(error) => Err(error),
-            None => Ok(Progress { done, more: false, backlog: None }),
+            None => Ok(Progress { done, more: false, ..Progress::default() }),
         }
     }
 }

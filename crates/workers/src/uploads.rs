@@ -129,7 +129,7 @@ impl Worker for PurgeUploads {
     /// Fails only when nothing was done, so that what cannot be deleted does not slow down the rest.
     async fn step(&self) -> Result<Progress, StepError> {
         let Some(now) = self.steady.now(&**self.registry.clock(), self.period) else {
-            return Ok(Progress { done: 0, more: false, backlog: None });
+            return Ok(Progress { done: 0, more: false, ..Progress::default() });
         };
         let mut done = self.forget(now).await?;
         let mut failed = None;
@@ -146,7 +146,7 @@ impl Worker for PurgeUploads {
         }
         match failed {
             Some(error) if done == 0 => Err(error),
-            _ => Ok(Progress { done: done as u64, more: true, backlog: None }),
+            _ => Ok(Progress { done: done as u64, more: true, ..Progress::default() }),
         }
     }
 }

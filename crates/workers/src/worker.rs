@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use roadstead_metadata::{CommitError, QueryError};
+use roadstead_metadata::{CommitError, Millis, QueryError};
 use roadstead_storage::Error as StorageError;
 
 /// A background reconciler.
@@ -34,11 +34,15 @@ pub struct Progress {
     pub more: bool,
     /// Things known to be waiting, when the step counted them.
     pub backlog: Option<u64>,
+    /// Bytes that what was done is about: of blobs removed, of objects copied.
+    pub bytes: u64,
+    /// Since when the thing that waits longest has been waiting, when the step looked.
+    pub oldest: Option<Millis>,
 }
 
 impl Progress {
     /// Nothing was to be done.
-    pub const IDLE: Progress = Progress { done: 0, more: false, backlog: Some(0) };
+    pub const IDLE: Progress = Progress { done: 0, more: false, backlog: Some(0), bytes: 0, oldest: None };
 }
 
 /// Why a step failed. The supervisor tries again later, with growing pauses.

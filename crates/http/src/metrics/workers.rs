@@ -20,14 +20,18 @@ pub(super) fn register(registry: &mut Registry, supervisor: Arc<Supervisor>) {
 /// A metric of every worker; `None` leaves a worker out.
 type Read<T> = fn(&WorkerStatus) -> Option<T>;
 
-const COUNTERS: [(&str, &str, Read<u64>); 2] = [
+const COUNTERS: [(&str, &str, Read<u64>); 3] = [
     ("roadstead_worker_runs", "Steps that workers took, failed ones included", |w| Some(w.runs)),
     ("roadstead_worker_done", "Things that workers did", |w| Some(w.done_total)),
+    ("roadstead_worker_bytes", "Bytes of what workers did: of blobs removed", |w| Some(w.bytes_total)),
 ];
 
-const GAUGES: [(&str, &str, Read<f64>); 4] = [
+const GAUGES: [(&str, &str, Read<f64>); 5] = [
     ("roadstead_worker_failures", "Steps that failed since the last one that succeeded", |w| Some(w.failures.into())),
     ("roadstead_worker_backlog", "Things that wait for a worker, as last counted", |w| w.backlog.map(|n| n as f64)),
+    ("roadstead_worker_oldest_seconds", "Since when the thing that waits longest waits, since the Unix epoch", |w| {
+        w.oldest.map(|at| at as f64 / 1000.0)
+    }),
     ("roadstead_worker_last_run_seconds", "When a worker's last step ended, since the Unix epoch", |w| {
         w.last_run.map(|at| at as f64 / 1000.0)
     }),

@@ -49,7 +49,7 @@ impl Worker for Busy {
     }
 
     async fn step(&self) -> Result<Progress, StepError> {
-        Ok(Progress { done: 2, more: false, backlog: Some(3) })
+        Ok(Progress { done: 2, more: false, backlog: Some(3), bytes: 5, oldest: Some(7_000) })
     }
 }
 
@@ -73,6 +73,7 @@ async fn every_metric() {
     }
     assert!(metrics.text().contains("roadstead_worker_backlog{worker=\"busy\"} 3.0\n"), "{}", metrics.text());
     assert!(metrics.text().contains("roadstead_worker_done_total{worker=\"busy\"} 2\n"), "{}", metrics.text());
+    assert!(metrics.text().contains("roadstead_worker_oldest_seconds{worker=\"busy\"} 7.0\n"), "{}", metrics.text());
     metrics.show_lost_log_lines(|| 7);
     assert!(metrics.text().contains("roadstead_log_lines_lost_total 7\n"), "{}", metrics.text());
     let all = &exported(of_the_server.text()) | &exported(&metrics.text());

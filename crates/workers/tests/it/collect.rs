@@ -72,6 +72,10 @@ async fn what_no_manifest_names_goes_after_its_grace() {
     advance(2 * HOUR).await;
     let worker = Collect::new(rig.registry.clone());
     assert_eq!(worker.waiting().await.unwrap().count, 1);
+    let worker = worker.with_period(Duration::ZERO);
+    assert_eq!(worker.step().await.unwrap().done, 0, "the first look at a clock tells nothing");
+    let progress = worker.step().await.unwrap();
+    assert_eq!((progress.done, progress.bytes, progress.backlog), (2, 11, Some(0)), "the link and the blob");
     collect(&rig).await;
     assert_eq!(worker.waiting().await.unwrap().count, 0);
     assert_eq!(rig.objects("eu").await.len(), 1);

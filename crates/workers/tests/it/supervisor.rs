@@ -100,7 +100,7 @@ async fn steps_at_once_and_then_once_per_period() {
 #[tokio::test(start_paused = true)]
 async fn more_to_do_is_done_at_once_but_only_after_progress() {
     let start = Instant::now();
-    let more = |done| Act::Do(Progress { done, more: true, backlog: Some(7) });
+    let more = |done| Act::Do(Progress { done, more: true, backlog: Some(7), ..Progress::default() });
     let actor = Actor::new("actor", [more(2), more(3), more(0), NOTHING]);
     let supervisor = supervise(&actor);
     actor.steps(3).await;
