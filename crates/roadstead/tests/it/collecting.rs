@@ -14,8 +14,8 @@ use roadstead_testkit::{Body, Client, Content, Image, Launch, Refused, Request, 
 use crate::scale;
 
 const CLIENTS: u64 = 8;
-/// Blobs that all images are made of.
-const POOL: u64 = 24;
+/// Blobs that images are made of: so many that most are in nobody's use for longer than the grace, then wanted again.
+const POOL: u64 = 5_000;
 /// A push whose blobs are collected before its manifest comes begins again.
 const ATTEMPTS: usize = 50;
 
@@ -71,8 +71,8 @@ impl Fleet {
             }
             let seed = seed.derive(number);
             match seed.below(10) {
-                0..=4 => self.push(client, &repository, seed, &format!("t{}", number % 5))?,
-                5..=7 => self.delete(client, &repository, seed)?,
+                0..=3 => self.push(client, &repository, seed, &format!("t{}", number % 5))?,
+                4..=7 => self.delete(client, &repository, seed)?,
                 _ => self.pull(client, &repository, seed)?,
             }
         }
