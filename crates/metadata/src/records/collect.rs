@@ -10,7 +10,7 @@ use roadstead_oci::Digest;
 use uuid::Uuid;
 
 sql! {
-    UNUSED = "SELECT repository_id, digest, size, unused_since FROM repository_blob \
+    UNUSED = "SELECT repository_id, digest FROM repository_blob \
         WHERE unused_since IS NOT NULL AND unused_since <= $1 ORDER BY unused_since, repository_id, digest LIMIT $2";
     STILL_USED = "UPDATE repository_blob SET unused_since = NULL WHERE repository_id = $1 AND digest IN ($2) \
         AND EXISTS (SELECT 1 FROM manifest_blob m \
@@ -23,7 +23,7 @@ sql! {
         WHERE m.repository_id = repository_blob.repository_id AND m.blob = repository_blob.digest)";
     DOOM = "UPDATE blob SET doomed_at = touched_at WHERE digest IN ($1) AND doomed_at IS NULL \
         AND NOT EXISTS (SELECT 1 FROM repository_blob l WHERE l.digest = blob.digest)";
-    DOOMED = "SELECT digest, size, doomed_at FROM blob \
+    DOOMED = "SELECT digest, size FROM blob \
         WHERE doomed_at IS NOT NULL AND doomed_at <= $1 ORDER BY doomed_at, digest LIMIT $2";
     STILL_LINKED = "UPDATE blob SET doomed_at = NULL WHERE digest IN ($1) \
         AND EXISTS (SELECT 1 FROM repository_blob l WHERE l.digest = blob.digest)";
@@ -49,8 +49,6 @@ pub struct Unused {
     pub repository: Uuid,
     /// The blob it links.
     pub digest: Digest,
-    /// The blob's size in bytes.
-    pub size: u64,
 }
 
 /// A blob that no repository seems to link.
@@ -74,9 +72,7 @@ pub struct Waiting {
 /// Links that have been of no use since `before`, those of longest at first, at most `limit`.
 pub async fn unused(sql: &dyn Sql, before: Millis, limit: i64) -> Result<Vec<Unused>, QueryError> {
     let rows = sql.query(Freshness::Latest, Statement::new(UNUSED, vec![before.into(), limit.into()])).await?;
-    rows.iter()
-        .map(|row| Ok(Unused { repository: row.id(0)?, digest: row.digest(1)?, size: row.integer(2)? as u64 }))
-        .collect()
+    rows.iter().map(|row| Ok(Unused { repository: row.id(0)?, digest: row.digest(1)? })).collect()
 }
 
 /// Blobs that have been of no use since `before`, those of longest at first, at most `limit`.
