@@ -25,6 +25,7 @@ mod precondition;
 mod pump;
 mod referrers;
 mod registry;
+mod suspects;
 mod upload;
 
 pub use access::{Action, Caller, Everyone, Policy};
@@ -40,4 +41,5 @@ pub use precondition::{Precondition, Wanted};
 pub use pump::ByteStream;
 pub use referrers::{Referrers, ReferrersQuery};
 pub use registry::{Limits, Parts, Registry, StartError};
+pub use suspects::{Suspect, Suspects};
 pub use upload::{Chunk, SESSION_LIFE, UploadProgress, staged_at, staged_session, staging_prefix};

@@ -7,10 +7,15 @@ use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{Body, Engine, Error as StorageError, ErrorKind, Locations, ObjectKey};
 use uuid::Uuid;
 
-use crate::{Action, Caller, Error, Index, Registry, Result};
+use crate::{Action, Caller, Error, Index, Registry, Result, Suspect, Suspects};
 
 /// Where a copy is.
-type Copy = (Arc<dyn Engine>, ObjectKey);
+#[derive(Debug)]
+struct Copy {
+    location: Uuid,
+    engine: Arc<dyn Engine>,
+    key: ObjectKey,
+}
 
 /// A blob that the caller may read.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ pub struct OpenBlob {
     name: RepositoryName,
     index: Arc<dyn Index>,
     locations: Locations,
+    suspects: Arc<Suspects>,
 }
 
 impl Registry {
@@ -43,7 +49,8 @@ impl Registry {
             return Err(Error::Damaged(format!("blob {digest} has no copy at any configured location")));
         }
         let (name, index, locations) = (name.clone(), self.index.clone(), self.locations.clone());
-        Ok(OpenBlob { digest: *digest, size: places.size, copies, name, index, locations })
+        let suspects = self.suspects.clone();
+        Ok(OpenBlob { digest: *digest, size: places.size, copies, name, index, locations, suspects })
     }
 
     /// `otherwise`, or `NameUnknown` when it is the repository that is missing.
@@ -55,7 +62,10 @@ impl Registry {
 /// The copies that this instance can serve: at locations that it has configured.
 fn reachable(locations: &Locations, copies: Vec<(Uuid, String)>) -> Result<Vec<Copy>> {
     let here = copies.into_iter().filter_map(|(location, key)| Some((locations.by_id(location)?, key)));
-    here.map(|(location, key)| Ok((location.engine.clone(), ObjectKey::new(key)?))).collect()
+    here.map(|(location, key)| {
+        Ok(Copy { location: location.id, engine: location.engine.clone(), key: ObjectKey::new(key)? })
+    })
+    .collect()
 }
 
 impl OpenBlob {
@@ -81,14 +91,14 @@ impl OpenBlob {
 
     fn not_tried(&self, copies: Vec<(Uuid, String)>) -> Result<Vec<Copy>> {
         let mut found = reachable(&self.locations, copies)?;
-        found.retain(|(_, key)| self.copies.iter().all(|(_, tried)| tried != key));
+        found.retain(|copy| self.copies.iter().all(|tried| tried.key != copy.key));
         Ok(found)
     }
 
     async fn read_from(&self, copies: &[Copy], range: &Option<Range<u64>>) -> std::result::Result<Body, Unread> {
         let text = format!("blob {} has no copy", self.digest);
         let mut unread = Unread { error: StorageError::new(ErrorKind::NotFound, text), moved: false };
-        for (engine, key) in copies {
+        for copy @ Copy { engine, key, .. } in copies {
             let error = match engine.read(key, range.clone()).await {
                 Ok(read) if read.size == self.size => return Ok(read.body),
                 Ok(read) => {
@@ -102,10 +112,19 @@ impl OpenBlob {
                 Err(error) => error,
             };
             tracing::error!(digest = %self.digest, %key, %error, "copy cannot be read");
-            unread.moved |= matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt);
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) {
+                unread.moved = true;
+                self.suspect(copy);
+            }
             unread.error = error;
         }
         Err(unread)
+    }
+
+    /// Has scrub look at a copy that is not what it should be.
+    fn suspect(&self, copy: &Copy) {
+        let (location, object_key) = (copy.location, copy.key.to_string());
+        self.suspects.note(Suspect { location, object_key, digest: self.digest });
     }
 }
 

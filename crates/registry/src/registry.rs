@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::cached_index::CachedIndex;
 use crate::upload::Sessions;
-use crate::{Action, Caller, Clock, Index, Policy, Result, SqlIndex, commit};
+use crate::{Action, Caller, Clock, Index, Policy, Result, SqlIndex, Suspects, commit};
 
 /// Bounds that an operator may set.
 #[derive(Debug, Clone)]
@@ -73,6 +73,7 @@ pub struct Registry {
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) limits: Limits,
     pub(crate) sessions: Sessions,
+    pub(crate) suspects: Arc<Suspects>,
     /// Work that goes on when its request is gone.
     pub(crate) tasks: TaskTracker,
     /// This run of this instance: what it staged, only it may extend.
@@ -123,6 +124,7 @@ impl Registry {
         Ok(Arc::new(Self {
             index: Arc::new(CachedIndex::new(SqlIndex::new(sql.clone()), sql.clone())),
             sessions: Sessions::new(key),
+            suspects: Arc::default(),
             tasks: TaskTracker::new(),
             incarnation: Uuid::now_v7(),
             sql,
@@ -175,6 +177,11 @@ impl Registry {
     /// Locations, for the workers and health.
     pub fn locations(&self) -> &Locations {
         &self.locations
+    }
+
+    /// Copies that pulls found damaged, for scrub.
+    pub fn suspects(&self) -> &Suspects {
+        &self.suspects
     }
 
     /// The clock, for the workers and health.

@@ -153,6 +153,22 @@ async fn a_reader_whose_copy_was_replaced_and_deleted_finds_the_new_one() {
 }
 
 #[tokio::test]
+async fn a_pull_that_meets_a_damaged_copy_names_it_to_scrub() {
+    for lost in [true, false] {
+        let rig = Rig::new().await;
+        let digest = rig.push("a/b", b"damaged").await;
+        assert_eq!(rig.pull("a/b", &digest).await.unwrap(), b"damaged");
+        assert_eq!(rig.registry.suspects().take(10), []);
+        let object_key = rig.objects("blobs/").await.remove(0);
+        damage(&rig, lost).await;
+        assert!(matches!(rig.pull("a/b", &digest).await, Err(Error::Damaged(_))));
+        let suspects = rig.registry.suspects().take(10);
+        assert_eq!(suspects.len(), 1);
+        assert_eq!((&suspects[0].object_key, &suspects[0].digest), (&object_key, &digest));
+    }
+}
+
+#[tokio::test]
 async fn mount_links_without_bytes_with_and_without_a_source() {
     let rig = Rig::new().await;
     let digest = rig.push("a/from", b"layer").await;
