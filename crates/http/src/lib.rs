@@ -7,6 +7,7 @@
 //! The binary makes a [`Health`] of its components and starts probing, a [`Metrics`], an [`OciApi`] over its registry,
 //! an [`App`] of the three, and runs a [`Server`] with it until it drained:
 //!
+//! - [`AdminApi`] on an [`AdminSocket`]: what operators ask and tell, apart from all that.
 //! - [`Bounds`]: what all requests together may hold.
 //! - [`Settings`]: address, bounds and timeouts of the listener and its connections.
 //! - [`Server::bind`] takes the address, [`Bound::run`] serves until told to stop and says how it [`Ended`].
@@ -16,6 +17,8 @@
 //!
 //! Deliberately absent: rules of the registry (crate `registry`), SQL, TLS.
 
+mod admin_api;
+mod admin_socket;
 mod app;
 mod bounds;
 mod error_table;
@@ -33,6 +36,8 @@ mod settings;
 mod stream;
 mod streams;
 
+pub use admin_api::AdminApi;
+pub use admin_socket::{AdminSocket, connect_admin};
 pub use app::App;
 pub use bounds::Bounds;
 pub use health::{Component, Condition, Finding, Health, Probe, Prober, STRIKES, Verdict};

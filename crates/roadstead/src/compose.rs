@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use roadstead_http::{App, Bounds, Component, Health, Metrics, OciApi, Prober};
+use roadstead_http::{AdminApi, AdminSocket, App, Bounds, Component, Health, Metrics, OciApi, Prober};
 use roadstead_metadata::records::location;
 use roadstead_metadata::{Metered as MeteredSql, MigrateError, QueryError, Sql, migrate, schema};
 use roadstead_metadata_raft::{OpenError, Options, RaftSql};
 use roadstead_registry::{Clock, Everyone, Limits, Parts, Registry, StartError, SystemClock};
 use roadstead_storage::{Engine, ErrorKind, Filesystem, Identity, Location, Locations, Metered, Scope};
-use roadstead_workers::{Collect, PurgeOperations, PurgeUploads, Reaper, Supervisor, SweepTemporary};
+use roadstead_workers::{Collect, Collection, PurgeOperations, PurgeUploads, Reaper, Supervisor, SweepTemporary};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::cli::descriptors::Descriptors;
@@ -36,6 +37,8 @@ pub(crate) struct Composed {
     pub(crate) app: App,
     /// Keeps health current while it lives.
     _prober: Prober,
+    /// Serves the admin API while it lives.
+    _admin: Option<AbortOnDropHandle<()>>,
 }
 
 /// Why a server cannot be composed. Each text names the way out.
@@ -120,8 +123,10 @@ async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftS
     let uploads = PurgeUploads::new(registry.clone(), settings.uploads.expiry);
     workers.spawn(Arc::new(uploads.with_period(settings.uploads.purge_interval)));
     workers.spawn(Arc::new(PurgeOperations::new(registry.clone())));
-    workers.spawn(Arc::new(Collect::new(registry.clone()).with_period(settings.gc.interval)));
-    workers.spawn(Arc::new(Reaper::new(registry.clone()).with_period(settings.gc.interval)));
+    let collect = Arc::new(Collect::new(registry.clone()).with_period(settings.gc.interval));
+    let reaper = Arc::new(Reaper::new(registry.clone()).with_period(settings.gc.interval));
+    workers.spawn(collect.clone());
+    workers.spawn(reaper.clone());
     workers.spawn(Arc::new(SweepTemporary::new(registry.clone())));
     metrics.show_workers(workers.clone());
 
@@ -134,7 +139,22 @@ async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftS
         Some(host) => api.with_host(host),
         None => api,
     };
-    Ok(Composed { metadata, workers, registry, app: App::new(health, metrics, api.router()), _prober: prober })
+    let admin = AdminApi::new(workers.clone(), Arc::new(Collection::new(collect, reaper)));
+    let admin = administer(settings, admin);
+    let app = App::new(health, metrics, api.router());
+    Ok(Composed { metadata, workers, registry, app, _prober: prober, _admin: admin })
+}
+
+/// Serves the admin API beside the metadata. A registry that cannot be administered still serves.
+fn administer(settings: &Settings, api: AdminApi) -> Option<AbortOnDropHandle<()>> {
+    let path = settings.admin_socket();
+    match AdminSocket::bind(&path) {
+        Ok(socket) => Some(socket.serve(api.router())),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no admin API: its socket cannot be made");
+            None
+        }
+    }
 }
 
 /// The listener's part of the settings.

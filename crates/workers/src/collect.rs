@@ -28,6 +28,17 @@ const PERIOD: Duration = Duration::from_secs(10 * 60);
 /// Links, or blobs, removed in one step.
 const STEP: i64 = 100;
 
+/// What one unit of work looked at and, for nearly all of it, removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Collected {
+    /// Links of repositories to blobs.
+    pub(crate) links: u64,
+    /// Blobs.
+    pub(crate) blobs: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
 /// Collects what nothing names.
 #[derive(Debug)]
 pub struct Collect {
@@ -47,13 +58,37 @@ impl Collect {
         Self { period, ..self }
     }
 
+    /// One unit of work, unless the clock cannot be believed yet.
+    pub(crate) async fn collect(&self) -> Result<Option<Collected>, StepError> {
+        let Some(now) = self.steady.now(&**self.registry.clock(), self.watched()) else { return Ok(None) };
+        let before = self.before(now);
+        let links = self.unlink(before).await?;
+        let (blobs, bytes) = self.remove(before).await?;
+        Ok(Some(Collected { links: links as u64, blobs: blobs as u64, bytes }))
+    }
+
+    /// How long until the clock can be believed, if it goes on steadily.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.steady.remaining(&**self.registry.clock(), self.watched())
+    }
+
+    /// How long the clock is watched before it is believed. A grace shorter than that is no shelter from a clock that
+    /// jumps, so there is nothing to wait for.
+    fn watched(&self) -> Duration {
+        self.period.min(self.registry.limits().grace)
+    }
+
     /// What could be collected now: links and blobs that seem to be of no use, and for how long they have been.
     pub async fn waiting(&self) -> Result<Waiting, StepError> {
         Ok(collect::waiting(&**self.registry.sql(), self.before(self.registry.clock().now())).await?)
     }
 
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// What has not been relied on since then may go.
-    fn before(&self, now: Millis) -> Millis {
+    pub(crate) fn before(&self, now: Millis) -> Millis {
         now - millis(self.registry.limits().grace)
     }
 
@@ -95,13 +130,8 @@ impl Worker for Collect {
     }
 
     async fn step(&self) -> Result<Progress, StepError> {
-        let Some(now) = self.steady.now(&**self.registry.clock(), self.period) else {
-            return Ok(Progress::default());
-        };
-        let before = self.before(now);
-        let links = self.unlink(before).await?;
-        let (blobs, bytes) = self.remove(before).await?;
+        let Some(Collected { links, blobs, bytes }) = self.collect().await? else { return Ok(Progress::default()) };
         let Waiting { count, oldest } = self.waiting().await?;
-        Ok(Progress { done: (links + blobs) as u64, more: true, backlog: Some(count), bytes, oldest })
+        Ok(Progress { done: links + blobs, more: true, backlog: Some(count), bytes, oldest })
     }
 }

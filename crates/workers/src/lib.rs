@@ -5,6 +5,7 @@
 //! metadata and in the stores, so a restart loses nothing.
 
 mod collect;
+mod collection;
 mod operations;
 mod reap;
 mod status;
@@ -21,6 +22,7 @@ use roadstead_registry::Registry;
 use uuid::Uuid;
 
 pub use collect::Collect;
+pub use collection::{Collection, Totals, Turn};
 pub use operations::PurgeOperations;
 pub use reap::Reaper;
 pub use status::{WorkerState, WorkerStatus};

@@ -47,4 +47,12 @@ impl Steady {
         *looks = Some(Looks { last: (wall, monotonic), since });
         (!jumped && monotonic.saturating_sub(since) >= period).then_some(wall)
     }
+
+    /// How long the clock still has to go steadily until [`Steady::now`] knows the time.
+    pub(crate) fn remaining(&self, clock: &dyn Clock, period: Duration) -> Duration {
+        match *self.0.lock() {
+            None => period,
+            Some(looks) => period.saturating_sub(clock.monotonic().saturating_sub(looks.since)),
+        }
+    }
 }

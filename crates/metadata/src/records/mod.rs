@@ -9,6 +9,7 @@ pub mod collect;
 pub mod location;
 pub mod manifest;
 pub mod placement;
+pub mod preview;
 pub mod reap;
 pub mod referrer;
 pub mod repository;
@@ -24,6 +25,7 @@ pub fn all_sql() -> Vec<(&'static str, &'static str)> {
         location::SQL,
         manifest::SQL,
         placement::SQL,
+        preview::SQL,
         reap::SQL,
         referrer::SQL,
         repository::SQL,

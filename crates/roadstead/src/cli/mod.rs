@@ -4,8 +4,10 @@
 //! started; 3 the data on disk is refused, and a person has to decide; 4 the metadata engine stopped for good while it
 //! served, and a new start may recover.
 
+mod admin;
 mod config;
 pub(crate) mod descriptors;
+mod gc;
 mod serve;
 mod signals;
 mod version;
@@ -63,6 +65,8 @@ struct Arguments {
 enum Verb {
     /// Serve the registry
     Serve(serve::Arguments),
+    /// Collect now what nothing names any more, on the running instance
+    Gc(gc::Arguments),
     /// Check or describe the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -90,6 +94,7 @@ enum ConfigVerb {
 pub fn run() -> ExitCode {
     let exit = match Arguments::parse().verb {
         Verb::Serve(arguments) => serve::run(&arguments),
+        Verb::Gc(arguments) => gc::run(&arguments),
         Verb::Config(ConfigVerb::Check { file }) => config::check(file.as_deref()),
         Verb::Config(ConfigVerb::Reference) => print(&crate::config::reference::page()),
         Verb::Version { json } => version::run(json),

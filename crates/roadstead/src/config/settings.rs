@@ -27,6 +27,13 @@ pub struct Settings {
     pub log: Log,
 }
 
+impl Settings {
+    /// The Unix socket of the admin API.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.metadata.join("admin.sock")
+    }
+}
+
 /// The server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Http {

@@ -12,6 +12,7 @@ mod corruption;
 mod crash;
 mod drain;
 mod fatal;
+mod gc;
 mod log;
 mod scale;
 mod smoke;

@@ -1,13 +1,16 @@
 //! The collector: what nothing names goes after its grace, and nothing else, whatever happens in between.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use roadstead_metadata::records::preview::{self, Cursor};
+use roadstead_metadata::{Freshness, Sql, Statement};
 use roadstead_oci::{Algorithm, Digest, Reference};
 use roadstead_registry::{Error, Mount, Precondition, PutManifest};
-use roadstead_workers::{Collect, Reaper, Worker};
+use roadstead_workers::{Collect, Collection, Reaper, Totals, Turn, Worker};
 use serde_json::json;
 use tokio::time::advance;
 
@@ -16,13 +19,39 @@ use crate::rig::{ME, Rig, once};
 const HOUR: Duration = Duration::from_secs(3600);
 const GRACE: Duration = Duration::from_secs(24 * 3600);
 
-/// Collects and reaps until nothing is left to do.
+/// Collects and reaps until nothing is left to do: exactly what a preview told.
 async fn collect(rig: &Rig) {
     let collect = Collect::new(rig.registry.clone()).with_period(Duration::ZERO);
-    let reap = Reaper::new(rig.registry.clone());
-    assert_eq!(collect.step().await.unwrap().done, 0, "the first look at a clock tells nothing");
-    while collect.step().await.unwrap().done > 0 {}
-    while reap.step().await.unwrap().done > 0 {}
+    let collection = Collection::new(Arc::new(collect), Arc::new(Reaper::new(rig.registry.clone())));
+    let told = preview(rig).await;
+    let before = blobs(rig).await;
+    let mut totals = Totals::default();
+    let first = collection.turn(&mut totals).await.unwrap();
+    assert_eq!(first, Turn::ClockUnproven(Duration::ZERO), "the first look at a clock tells nothing");
+    while collection.turn(&mut totals).await.unwrap() == Turn::More {}
+    let after = blobs(rig).await;
+    assert_eq!(before.difference(&after).copied().collect::<BTreeSet<_>>(), told);
+}
+
+/// What the collector would remove now, asked in pages of two.
+async fn preview(rig: &Rig) -> BTreeSet<Digest> {
+    let before = rig.registry.clock().now() - GRACE.as_millis() as i64;
+    let mut told = BTreeSet::new();
+    let mut from = Some(Cursor::default());
+    while let Some(cursor) = from {
+        let (page, next) = preview::page(&*rig.metadata, before, cursor, 2).await.unwrap();
+        for candidate in page {
+            assert!(candidate.since <= before);
+            assert!(told.insert(candidate.digest), "{} told twice", candidate.digest);
+        }
+        from = next;
+    }
+    told
+}
+
+async fn blobs(rig: &Rig) -> BTreeSet<Digest> {
+    let all = Statement::new("SELECT digest FROM blob", vec![]);
+    rig.metadata.query(Freshness::Latest, all).await.unwrap().iter().map(|row| row.digest(0).unwrap()).collect()
 }
 
 async fn push(rig: &Rig, repository: &str, bytes: &[u8]) -> Digest {

@@ -1,0 +1,134 @@
+//! `POST /api/v1/gc`: collect now what may go, or tell what would.
+//!
+//! Body: `{"dry_run": bool}`, or nothing, which means `false`. Events:
+//! - `candidate` (dry run): a blob that would go: `digest`, `size` in bytes, `since` in milliseconds since the Unix epoch.
+//! - `progress`: `links`, `blobs`, `bytes`, `objects` removed so far.
+//! - `end`: the same in all; `waiting_objects` wait for the reaper. After a dry run `blobs` and `bytes` are what would go.
+//! - `failed`: `message` says why it stopped; `retry_after_seconds` when it is known.
+//!
+//! 409 while another one runs, 400 for a body that is no such object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use http::{Response, StatusCode};
+use roadstead_metadata::records::preview::Cursor;
+use roadstead_workers::{Collection, Totals, Turn};
+use serde::{Deserialize, Serialize};
+
+use super::lines::{self, Lines};
+use super::{AdminApi, refuse};
+
+/// A clock that will be believed so soon is waited for.
+const WORTH_WAITING: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event {
+    Candidate {
+        digest: String,
+        size: u64,
+        since: i64,
+    },
+    Progress(Totals),
+    End {
+        dry_run: bool,
+        #[serde(flatten)]
+        totals: Totals,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        waiting_objects: Option<u64>,
+    },
+    Failed {
+        message: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_seconds: Option<u64>,
+    },
+}
+
+pub(super) async fn run(State(api): State<AdminApi>, body: Bytes) -> Response<Body> {
+    let wish: Wish = match body.is_empty() {
+        true => Wish::default(),
+        false => match serde_json::from_slice(&body) {
+            Ok(wish) => wish,
+            Err(error) => {
+                return refuse(StatusCode::BAD_REQUEST, &format!("not {{\"dry_run\": true or false}}: {error}"));
+            }
+        },
+    };
+    let collection = api.collection;
+    if wish.dry_run {
+        return lines::answer(|lines| async move { end(&lines, preview(&collection, &lines).await).await });
+    }
+    if collection.begin().is_none() {
+        return refuse(StatusCode::CONFLICT, "a collection is under way already; see its worker at /api/v1/workers");
+    }
+    lines::answer(|lines| async move { end(&lines, collect(collection, &lines).await).await })
+}
+
+/// The last event; nothing when nobody is there to read it.
+async fn end(lines: &Lines, event: Option<Event>) {
+    if let Some(event) = event {
+        lines.write(&event).await;
+    }
+}
+
+fn failed(error: impl ToString) -> Option<Event> {
+    Some(Event::Failed { message: error.to_string(), retry_after_seconds: None })
+}
+
+async fn collect(collection: Arc<Collection>, lines: &Lines) -> Option<Event> {
+    let Some(_turn) = collection.begin() else { return failed("a collection is under way already") };
+    let mut totals = Totals::default();
+    loop {
+        match collection.turn(&mut totals).await {
+            Ok(Turn::More) => {
+                if !lines.write(&Event::Progress(totals)).await {
+                    return None;
+                }
+            }
+            Ok(Turn::Done { waiting }) => {
+                return Some(Event::End { dry_run: false, totals, waiting_objects: Some(waiting) });
+            }
+            Ok(Turn::ClockUnproven(left)) if left <= WORTH_WAITING => tokio::time::sleep(left).await,
+            Ok(Turn::ClockUnproven(left)) => {
+                let seconds = left.as_secs() + 1;
+                let message = format!(
+                    "nothing is removed for its age before this instance has seen its clock go steadily: run it again in \
+                     {seconds} s, or leave it to the collector"
+                );
+                return Some(Event::Failed { message, retry_after_seconds: Some(seconds) });
+            }
+            Err(error) => return failed(error),
+        }
+    }
+}
+
+async fn preview(collection: &Collection, lines: &Lines) -> Option<Event> {
+    let mut totals = Totals::default();
+    let mut from = Some(Cursor::default());
+    while let Some(cursor) = from {
+        let (candidates, next) = match collection.preview(cursor).await {
+            Ok(page) => page,
+            Err(error) => return failed(error),
+        };
+        for blob in candidates {
+            totals.blobs += 1;
+            totals.bytes += blob.size;
+            let event = Event::Candidate { digest: blob.digest.to_string(), size: blob.size, since: blob.since };
+            if !lines.write(&event).await {
+                return None;
+            }
+        }
+        from = next;
+    }
+    Some(Event::End { dry_run: true, totals, waiting_objects: None })
+}

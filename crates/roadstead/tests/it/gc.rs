@@ -1,0 +1,94 @@
+//! `roadstead gc` against a running server, as an operator types it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use roadstead_testkit::{Image, Launch, Seed};
+use serde_json::Value;
+
+/// A collector that does nothing by itself while a test runs, and lets blobs go after a second.
+fn launch() -> Launch {
+    crate::scale::launch().set("ROADSTEAD_GC__GRACE", "1s").set("ROADSTEAD_GC__INTERVAL", "7d")
+}
+
+fn roadstead(directory: &Path, words: &[&str]) -> Output {
+    let inherited = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("ROADSTEAD_"));
+    let binary = std::env::var("ROADSTEAD_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_roadstead").to_owned());
+    let mut command = Command::new(binary);
+    command.args(words).arg("--data-dir").arg(directory).env_clear().envs(inherited);
+    command.output().unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn objects(directory: &Path) -> usize {
+    let mut found = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        found += if path.is_dir() { objects(&path) } else { 1 };
+    }
+    found
+}
+
+#[test]
+fn what_a_dry_run_tells_the_collection_removes() {
+    let server = launch().start();
+    let client = server.client();
+    let (kept, deleted) = (Image::generate(Seed(1), &[1_000]), Image::generate(Seed(2), &[2_000, 3_000]));
+    client.push_image("team/app", "kept", &kept).unwrap();
+    client.push_image("team/app", "deleted", &deleted).unwrap();
+    let blobs = server.directory().join("blobs/blobs");
+    assert_eq!(objects(&blobs), 5);
+    let status = client.call("DELETE", &format!("/v2/team/app/manifests/{}", deleted.digest())).unwrap().status;
+    assert_eq!(status, 202);
+
+    // The grace, and what the clock is watched for: the command waits for the one, the loop for the other.
+    let told = loop {
+        let told = lines(&roadstead(server.directory(), &["gc", "--dry-run", "--json"]));
+        if told.len() == 4 {
+            break told;
+        }
+        std::thread::yield_now();
+    };
+    let end = told.last().unwrap();
+    assert_eq!((&end["event"], &end["dry_run"], &end["blobs"]), (&"end".into(), &true.into(), &3.into()));
+    let sizes: u64 = told[..3].iter().map(|candidate| candidate["size"].as_u64().unwrap()).sum();
+    assert_eq!(end["bytes"], sizes);
+    assert_eq!(objects(&blobs), 5, "a dry run removes nothing");
+
+    let done = lines(&roadstead(server.directory(), &["gc", "--json"]));
+    let end = done.last().unwrap();
+    assert_eq!((&end["event"], &end["blobs"], &end["bytes"]), (&"end".into(), &3.into(), &sizes.into()));
+    assert_eq!((&end["objects"], &end["waiting_objects"]), (&3.into(), &0.into()));
+    assert_eq!(objects(&blobs), 2);
+    client.pull_image("team/app", "kept").unwrap();
+
+    let again = roadstead(server.directory(), &["gc"]);
+    assert!(again.status.success());
+    assert_eq!(String::from_utf8_lossy(&again.stdout), "removed 0 blobs of 0 bytes, deleted 0 objects\n");
+}
+
+#[test]
+fn without_an_instance_it_says_how_to_name_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = roadstead(directory.path(), &["gc"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("admin.sock") && told.contains("--data-dir"), "{told}");
+}
+
+/// The address of a socket takes 107 bytes, directories may be longer.
+#[test]
+fn a_long_path_is_no_hindrance_and_the_socket_is_its_owners() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("d".repeat(120));
+    let server = launch().set("ROADSTEAD_DATA_DIR", data.to_str().unwrap());
+    let server = server.set("ROADSTEAD_METADATA__RAFT__DIRECTORY", data.join("metadata").to_str().unwrap()).start();
+    let mode = std::fs::metadata(data.join("metadata/admin.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(roadstead(&data, &["gc", "--dry-run"]).status.success(), "{}", server.output());
+}

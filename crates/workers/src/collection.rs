@@ -1,0 +1,86 @@
+//! A collection that somebody asked for: the same collector and reaper, driven until nothing is left to do.
+//!
+//! It changes nothing that the workers would not change by themselves a period later, so it may run beside them and
+//! be broken off at any moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadstead_metadata::records::preview::{self, Candidate, Cursor};
+use serde::Serialize;
+
+use crate::{Collect, Reaper, StepError, Worker};
+
+/// Candidates looked at by one question of a preview.
+const PAGE: i64 = 500;
+
+/// Collections on demand, one at a time.
+#[derive(Debug)]
+pub struct Collection {
+    collect: Arc<Collect>,
+    reaper: Arc<Reaper>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What was done since the collection began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Totals {
+    /// Links of repositories to blobs that were looked at and, unless in use again, removed.
+    pub links: u64,
+    /// Blobs, likewise.
+    pub blobs: u64,
+    /// Bytes of these blobs.
+    pub bytes: u64,
+    /// Objects deleted from the stores.
+    pub objects: u64,
+}
+
+/// How a collection stands after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// More may be waiting.
+    More,
+    /// Nothing is left that could go now. So many objects wait: not yet due, or of locations that do not answer.
+    Done {
+        /// Objects that the reaper still has to delete.
+        waiting: u64,
+    },
+    /// Nothing is removed for its age before the clock was watched; it will have been after this time.
+    ClockUnproven(Duration),
+}
+
+impl Collection {
+    /// Drives `collect` and `reaper`.
+    pub fn new(collect: Arc<Collect>, reaper: Arc<Reaper>) -> Self {
+        Self { collect, reaper, turn: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Keeps other collections away while the answer lives; `None` when one is under way.
+    pub fn begin(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.turn.try_lock().ok()
+    }
+
+    /// One unit of work, added to `totals`.
+    pub async fn turn(&self, totals: &mut Totals) -> Result<Turn, StepError> {
+        let Some(collected) = self.collect.collect().await? else {
+            return Ok(Turn::ClockUnproven(self.collect.remaining()));
+        };
+        totals.links += collected.links;
+        totals.blobs += collected.blobs;
+        totals.bytes += collected.bytes;
+        let reaped = self.reaper.step().await?;
+        totals.objects += reaped.done;
+        if collected.links + collected.blobs + reaped.done > 0 {
+            return Ok(Turn::More);
+        }
+        Ok(Turn::Done { waiting: reaped.backlog.unwrap_or(0) })
+    }
+
+    /// A page of the blobs that a collection would remove now, and where the next begins; `None` after the last.
+    /// Nothing is changed. A page may be empty and not the last.
+    pub async fn preview(&self, from: Cursor) -> Result<(Vec<Candidate>, Option<Cursor>), StepError> {
+        let registry = self.collect.registry();
+        let before = self.collect.before(registry.clock().now());
+        Ok(preview::page(&**registry.sql(), before, from, PAGE).await?)
+    }
+}
