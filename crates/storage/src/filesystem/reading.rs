@@ -2,8 +2,8 @@
 //!
 //! To hand a read to another thread costs several times what copying a small object does. So the kernel is asked first
 //! for what it can give without waiting (`RESOLVE_CACHED`, `RWF_NOWAIT`); it is the usual case for what is pulled often.
-//! When it would have to wait, a small object is one hop to a blocking thread, and a large one comes in chunks with
-//! one read ahead.
+//! When it would have to wait, a small object is one hop to a blocking thread, and a large one comes in chunks, the
+//! next being read while one is consumed; after each the kernel is asked again.
 
 use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
@@ -14,7 +14,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, CWD, Mode, OFlags, ResolveFlags, fadvise, openat2};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
@@ -25,8 +24,6 @@ use crate::{Body, Error, ObjectKey, ObjectRead, ObjectStat};
 
 /// The first chunk is read together with opening the file, and small so that it comes soon.
 const FIRST_CHUNK: u64 = 64 * 1024;
-/// The chunks that are read on blocking threads: large enough that the hops cost nothing beside the copying.
-const CHUNK: u64 = 512 * 1024;
 
 /// Not blocking: something else than a file, such as a pipe without a writer, must not hold up whoever opens it.
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
@@ -46,6 +43,7 @@ struct OpenFile {
     path: PathBuf,
     file: File,
     buffers: Arc<Buffers>,
+    asks_for_cached: bool,
 }
 
 impl Store {
@@ -74,7 +72,7 @@ impl Store {
         let file = File::from(openat2(CWD, &path, FLAGS, Mode::empty(), ResolveFlags::CACHED).ok()?);
         let stat = self.stat_of(key, &path, file.metadata()).ok()?;
         let range = stat.resolve(key, range).ok()?;
-        let object = OpenFile { key: key.clone(), path, file, buffers: self.buffers.clone() };
+        let object = self.file(key.clone(), path, file);
         let first = object.read_cached(range.start..range.end.min(range.start + FIRST_CHUNK))?;
         Some(OpenedObject { object: Arc::new(object), size: stat.size, range, first, cached: true })
     }
@@ -91,9 +89,13 @@ impl Store {
             // A hint: the kernel may ignore it, and so may we its refusal.
             let _ = fadvise(&file, 0, None, Advice::Sequential);
         }
-        let object = OpenFile { key, path, file, buffers: self.buffers.clone() };
+        let object = self.file(key, path, file);
         let first = object.read(range.start..range.end.min(range.start + FIRST_CHUNK))?;
         Ok(OpenedObject { object: Arc::new(object), size: stat.size, range, first, cached: false })
+    }
+
+    fn file(&self, key: ObjectKey, path: PathBuf, file: File) -> OpenFile {
+        OpenFile { key, path, file, buffers: self.buffers.clone(), asks_for_cached: self.asks_for_cached }
     }
 
     fn stat_of(&self, key: &ObjectKey, path: &Path, found: io::Result<fs::Metadata>) -> Result<ObjectStat, Error> {
@@ -108,44 +110,57 @@ impl Store {
 }
 
 impl OpenFile {
-    /// Exactly the bytes of `range`; `Corrupt` when the file ends before.
+    /// Exactly the bytes of `range`, at most a buffer's; `Corrupt` when the file ends before.
     fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        let wanted = (range.end - range.start) as usize; // at most a chunk
-        let mut bytes = Vec::with_capacity(wanted);
-        while bytes.len() < wanted {
-            let at = range.start + bytes.len() as u64;
-            match pread(&self.file, spare_capacity(&mut bytes), at) {
-                Ok(0) => return Err(Error::too_short(&self.key, at, range.end)),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(failed("read", &self.path)(error.into())),
+        let wanted = (range.end - range.start) as usize;
+        self.fill(wanted, |buffer| {
+            let mut filled = 0;
+            while filled < wanted {
+                let at = range.start + filled as u64;
+                match pread(&self.file, &mut buffer[filled..], at) {
+                    Ok(0) => return Err(Error::too_short(&self.key, at, range.end)),
+                    Ok(read) => filled += read,
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(failed("read", &self.path)(error.into())),
+                }
             }
-        }
-        // The allocator may have given more than asked for.
-        bytes.truncate(wanted);
-        Ok(Bytes::from(bytes))
+            Ok(filled)
+        })
     }
-}
 
-impl OpenFile {
-    /// Exactly the bytes of `range`, at most a buffer's, if the kernel has all of them in memory.
+    /// As many bytes of `range`, at most a buffer's, as the kernel has in memory from its start; `None` when it has
+    /// none of them.
     fn read_cached(&self, range: Range<u64>) -> Option<Bytes> {
         let wanted = (range.end - range.start) as usize;
         if wanted == 0 {
             return Some(Bytes::new());
         }
-        // A small one would waste most of a buffer for as long as its client takes to read it.
-        let pooled = wanted > FIRST_CHUNK as usize;
-        let mut bytes = if pooled { self.buffers.take() } else { vec![0; wanted] };
-        let read =
-            preadv2(&self.file, &mut [IoSliceMut::new(&mut bytes[..wanted])], range.start, ReadWriteFlags::NOWAIT);
-        match (read == Ok(wanted), pooled) {
-            (true, true) => Some(self.buffers.lend(bytes, wanted)),
-            (true, false) => Some(bytes.into()),
-            (false, true) => {
-                self.buffers.give(bytes);
-                None
+        self.fill(wanted, |buffer| {
+            match preadv2(&self.file, &mut [IoSliceMut::new(buffer)], range.start, ReadWriteFlags::NOWAIT) {
+                // At the end of a file that should be longer, the other way says so.
+                Ok(0) | Err(_) => Err(()),
+                Ok(read) => Ok(read),
             }
-            (false, false) => None,
+        })
+        .ok()
+    }
+
+    /// What `read` puts into a buffer of `wanted` bytes. It answers how many of them.
+    fn fill<E>(&self, wanted: usize, read: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Bytes, E> {
+        // A small one would waste most of a buffer for as long as its client takes to read it.
+        if wanted <= FIRST_CHUNK as usize {
+            let mut bytes = vec![0; wanted];
+            let length = read(&mut bytes)?;
+            bytes.truncate(length);
+            return Ok(bytes.into());
+        }
+        let mut buffer = self.buffers.take();
+        match read(&mut buffer[..wanted]) {
+            Ok(length) => Ok(self.buffers.lend(buffer, length)),
+            Err(error) => {
+                self.buffers.give(buffer);
+                Err(error)
+            }
         }
     }
 }
@@ -159,9 +174,9 @@ impl OpenedObject {
         } else if rest.is_empty() {
             futures::stream::once(std::future::ready(Ok(self.first))).boxed()
         } else {
-            let mut rest = Rest { object: self.object, range: rest, ahead: None };
+            let mut rest = Rest { object: self.object, range: rest, ahead: Ahead::Nothing };
             if !self.cached {
-                rest.ahead = Some(rest.begin());
+                rest.look_ahead();
             }
             futures::stream::once(std::future::ready(Ok(self.first))).chain(rest.stream()).boxed()
         };
@@ -170,12 +185,19 @@ impl OpenedObject {
 }
 
 /// What of an object is still to be read.
-struct Rest {
+pub(super) struct Rest {
     object: Arc<OpenFile>,
     range: Range<u64>,
-    /// The next chunk, being read on a blocking thread. Once one had to be, all others are: the kernel does not have
-    /// the object in memory, and the disk is kept busy while a chunk is consumed.
-    ahead: Option<BoxFuture<'static, Result<Bytes, Error>>>,
+    ahead: Ahead,
+}
+
+/// The next chunk, when it was asked for before its reader wants it.
+enum Ahead {
+    Nothing,
+    /// The kernel had it.
+    Here(Bytes),
+    /// It is being read on a blocking thread.
+    Coming(BoxFuture<'static, Result<Bytes, Error>>),
 }
 
 impl Rest {
@@ -184,11 +206,12 @@ impl Rest {
     }
 
     /// The next chunk, and what comes after it. The first error ends the stream.
-    async fn next(mut self) -> Option<(Result<Bytes, Error>, Option<Self>)> {
-        let chunk = match self.ahead.take() {
-            Some(ahead) => ahead.await,
-            None if self.range.is_empty() => return None,
-            None => match self.cached() {
+    pub(super) async fn next(mut self) -> Option<(Result<Bytes, Error>, Option<Self>)> {
+        let chunk = match std::mem::replace(&mut self.ahead, Ahead::Nothing) {
+            Ahead::Here(chunk) => return Some((Ok(chunk), Some(self))),
+            Ahead::Coming(chunk) => chunk.await,
+            Ahead::Nothing if self.range.is_empty() => return None,
+            Ahead::Nothing => match self.cached() {
                 Some(chunk) => return Some((Ok(chunk), Some(self))),
                 None => self.begin().await,
             },
@@ -196,22 +219,56 @@ impl Rest {
         if chunk.is_err() {
             return Some((chunk, None));
         }
-        self.ahead = (!self.range.is_empty()).then(|| self.begin());
+        self.look_ahead();
         Some((chunk, Some(self)))
     }
 
+    /// After a chunk that had to be waited for: the disk is kept busy while that one is consumed. But only where the
+    /// kernel has not read on by itself: what it has in memory costs several times less without another thread, and
+    /// one page that is missing says nothing about the others.
+    fn look_ahead(&mut self) {
+        if self.range.is_empty() {
+            return;
+        }
+        self.ahead = match self.cached() {
+            Some(chunk) => Ahead::Here(chunk),
+            None => Ahead::Coming(self.begin()),
+        };
+    }
+
     fn cached(&mut self) -> Option<Bytes> {
-        let end = self.range.end.min(self.range.start + BUFFER as u64);
-        let chunk = self.object.read_cached(self.range.start..end)?;
-        self.range.start = end;
+        if !self.object.asks_for_cached {
+            return None;
+        }
+        let chunk = self.object.read_cached(self.upcoming())?;
+        self.range.start += chunk.len() as u64;
         Some(chunk)
     }
 
     /// Begins to read the next chunk on a blocking thread.
     fn begin(&mut self) -> BoxFuture<'static, Result<Bytes, Error>> {
-        let end = self.range.end.min(self.range.start + CHUNK);
-        let (object, range) = (self.object.clone(), self.range.start..end);
-        self.range.start = end;
+        let (object, range) = (self.object.clone(), self.upcoming());
+        self.range.start = range.end;
         Box::pin(blocking(move || object.read(range)))
+    }
+
+    fn upcoming(&self) -> Range<u64> {
+        self.range.start..self.range.end.min(self.range.start + BUFFER as u64)
+    }
+}
+
+#[cfg(test)]
+impl OpenedObject {
+    /// The first chunk, and what comes after it.
+    pub(super) fn split(self) -> (Bytes, Rest) {
+        let range = self.range.start + self.first.len() as u64..self.range.end;
+        (self.first, Rest { object: self.object, range, ahead: Ahead::Nothing })
+    }
+}
+
+#[cfg(test)]
+impl Rest {
+    pub(super) fn is_coming(&self) -> bool {
+        matches!(self.ahead, Ahead::Coming(_))
     }
 }

@@ -3,10 +3,11 @@
 
 mod crash;
 mod durability;
+mod in_memory;
 mod keeping;
 mod mounts;
 
-use futures::{FutureExt, TryStreamExt};
+use futures::TryStreamExt;
 use tempfile::TempDir;
 
 use super::*;
@@ -99,32 +100,4 @@ async fn something_else_than_a_file_is_no_object_and_holds_nobody_up() {
     rustix::fs::mkfifoat(rustix::fs::CWD, scratch.path("a/pipe"), rustix::fs::Mode::RUSR).unwrap();
     assert_eq!(read(&engine, "a/pipe").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(engine.stat(&key("a/pipe")).await.unwrap_err().kind(), ErrorKind::NotFound);
-}
-
-#[tokio::test]
-async fn an_object_that_is_only_partly_in_memory_is_read_to_its_end() {
-    let scratch = Scratch::new();
-    let engine = scratch.open();
-    write(&engine, "a/other", "makes the directory").await.unwrap();
-    // The hole after the bytes was never read, so the kernel has nothing of it.
-    fs::write(scratch.path("a/partly"), vec![7; 600_000]).unwrap();
-    fs::File::options().write(true).open(scratch.path("a/partly")).unwrap().set_len(3 << 20).unwrap();
-    let bytes = read(&engine, "a/partly").await.unwrap();
-    assert!(
-        bytes.len() == 3 << 20 && bytes[..600_000].iter().all(|b| *b == 7) && bytes[600_000..].iter().all(|b| *b == 0)
-    );
-}
-
-#[tokio::test]
-async fn a_read_that_needs_no_disk_takes_no_other_thread() {
-    let scratch = Scratch::new();
-    let engine = scratch.open();
-    let bytes = vec![7; 3 << 20];
-    write(&engine, "warm", bytes.clone()).await.unwrap();
-    let opened = engine.store.open_cached(&key("warm"), None);
-    // A filesystem that cannot say what it has in memory takes the long way, which the suite tests.
-    let Some(opened) = opened else { return };
-    assert_eq!(engine.stat(&key("warm")).now_or_never().unwrap().unwrap().size, 3 << 20);
-    let body = opened.into_read().body.try_collect::<Vec<Bytes>>().now_or_never();
-    assert!(body.expect("nothing was waited for").unwrap().concat() == bytes);
 }
