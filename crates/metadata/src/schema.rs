@@ -15,6 +15,16 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "registry", sqlite: REGISTRY_SQLITE },
     Migration { version: 2, name: "referrers by type", sqlite: REFERRERS_BY_TYPE_SQLITE },
     Migration { version: 3, name: "what may be collected", sqlite: COLLECTION_SQLITE },
+    Migration { version: 4, name: "what nothing holds", sqlite: UNTAGGED_SQLITE },
+];
+
+// untagged_since: when something last let the manifest go (a push without a tag, a tag that moved, an index or a
+// subject that was deleted). A hint: whether anything holds it is decided by the references themselves.
+const UNTAGGED_SQLITE: &[&str] = &[
+    "ALTER TABLE manifest ADD COLUMN untagged_since BIGINT",
+    "UPDATE manifest SET untagged_since = pushed_at WHERE NOT EXISTS \
+        (SELECT 1 FROM tag t WHERE t.repository_id = manifest.repository_id AND t.digest = manifest.digest)",
+    "CREATE INDEX manifest_untagged ON manifest (untagged_since, repository_id, digest) WHERE untagged_since IS NOT NULL",
 ];
 
 // A page of one artifact type costs what it shows, however many referrers of other types a subject has.

@@ -150,7 +150,9 @@ impl Registry {
         }
         batch.push(manifest::put_content(&digest, &put.bytes));
         let (blobs, children) = (&named.blobs[..], &named.children[..]);
-        batch.extend(manifest::put(&NewManifest { repository: target.id, stat: &stat, subject, blobs, children }, at));
+        let tagged = tags(put).next().is_some();
+        let new = NewManifest { repository: target.id, stat: &stat, subject, blobs, children, tagged };
+        batch.extend(manifest::put(&new, at));
         if let Some(subject) = &subject {
             let artifact_type = parsed.referrer_artifact_type().unwrap_or_default();
             let annotations = shown(&parsed.annotations);

@@ -123,7 +123,8 @@ async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftS
     let uploads = PurgeUploads::new(registry.clone(), settings.uploads.expiry);
     workers.spawn(Arc::new(uploads.with_period(settings.uploads.purge_interval)));
     workers.spawn(Arc::new(PurgeOperations::new(registry.clone())));
-    let collect = Arc::new(Collect::new(registry.clone()).with_period(settings.gc.interval));
+    let collect = Collect::new(registry.clone()).with_period(settings.gc.interval).with_untagged(settings.gc.untagged);
+    let collect = Arc::new(collect);
     let reaper = Arc::new(Reaper::new(registry.clone()).with_period(settings.gc.interval));
     workers.spawn(collect.clone());
     workers.spawn(reaper.clone());

@@ -6,16 +6,17 @@
 //! push, a mount or a HEAD that came first keeps what it relies on, and one that comes later finds it gone and uploads.
 //!
 //! Nothing goes before the clock has been seen to go steadily for a period: a clock that jumped makes everything old.
-//! The collector never looks into a store, so it costs what there is to collect. Manifests without a tag stay: they can be pulled
-//! by their digest, and only their owner knows whether somebody does.
+//! The collector never looks into a store, so it costs what there is to collect. Manifests without a tag stay unless a
+//! policy says for how long: they can be pulled by their digest, and only their owner knows whether somebody does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use roadstead_metadata::Millis;
 use roadstead_metadata::records::collect::{self, Waiting};
+use roadstead_metadata::records::untagged::{self, Untagged};
 use roadstead_oci::Digest;
 use roadstead_registry::Registry;
 use uuid::Uuid;
@@ -28,29 +29,38 @@ const PERIOD: Duration = Duration::from_secs(10 * 60);
 /// Links, or blobs, removed in one step.
 const STEP: i64 = 100;
 
-/// What one unit of work looked at and, for nearly all of it, removed.
+/// What one unit of work did; links and blobs that are in use again after all are counted, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Collected {
+    /// Manifests that nothing held, all of them removed.
+    pub(crate) manifests: u64,
     /// Links of repositories to blobs.
     pub(crate) links: u64,
     /// Blobs.
     pub(crate) blobs: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
+    /// Whether there was anything to look at, so that there may be more.
+    pub(crate) more: bool,
 }
+
+/// Manifests removed in one step: each may hold hundreds of others.
+const MANIFESTS: i64 = 20;
 
 /// Collects what nothing names.
 #[derive(Debug)]
 pub struct Collect {
     registry: Arc<Registry>,
     period: Duration,
+    /// For how long a manifest that nothing holds stays; `None` for ever.
+    untagged: Option<Duration>,
     steady: Steady,
 }
 
 impl Collect {
     /// Works on the metadata of `registry`, with its grace.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, period: PERIOD, steady: Steady::default() }
+        Self { registry, period: PERIOD, untagged: None, steady: Steady::default() }
     }
 
     /// Looks every `period` in place of every ten minutes.
@@ -61,10 +71,13 @@ impl Collect {
     /// One unit of work, unless the clock cannot be believed yet.
     pub(crate) async fn collect(&self) -> Result<Option<Collected>, StepError> {
         let Some(now) = self.steady.now(&**self.registry.clock(), self.watched()) else { return Ok(None) };
+        let (looked, manifests) = self.remove_untagged(now).await?;
         let before = self.before(now);
         let links = self.unlink(before).await?;
         let (blobs, bytes) = self.remove(before).await?;
-        Ok(Some(Collected { links: links as u64, blobs: blobs as u64, bytes }))
+        let more = looked + links + blobs > 0;
+        let [manifests, links, blobs] = [manifests, links, blobs].map(|count| count as u64);
+        Ok(Some(Collected { manifests, links, blobs, bytes, more }))
     }
 
     /// How long until the clock can be believed, if it goes on steadily.
@@ -83,6 +96,11 @@ impl Collect {
         Ok(collect::waiting(&**self.registry.sql(), self.before(self.registry.clock().now())).await?)
     }
 
+    /// Removes manifests that no tag, no index and no subject that is there has held for so long.
+    pub fn with_untagged(self, kept: Option<Duration>) -> Self {
+        Self { untagged: kept, ..self }
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -90,6 +108,45 @@ impl Collect {
     /// What has not been relied on since then may go.
     pub(crate) fn before(&self, now: Millis) -> Millis {
         now - millis(self.registry.limits().grace)
+    }
+
+    /// Since when a manifest must have been held by nothing to go; `None` when none does.
+    pub(crate) fn untagged_before(&self, now: Millis) -> Option<Millis> {
+        self.untagged.map(|kept| now - millis(kept))
+    }
+
+    /// Removes manifests that nothing holds: how many of at most [`MANIFESTS`] were looked at, and how many went.
+    async fn remove_untagged(&self, now: Millis) -> Result<(usize, usize), StepError> {
+        let Some(before) = self.untagged_before(now) else { return Ok((0, 0)) };
+        let found = untagged::candidates(&**self.registry.sql(), before, None, MANIFESTS).await?;
+        let going = self.unheld(&found).await?;
+        let mut by_repository: BTreeMap<Uuid, Vec<Digest>> = BTreeMap::new();
+        for manifest in &found {
+            by_repository.entry(manifest.repository).or_default().push(manifest.digest);
+        }
+        // All that were found: those that are held after all are not met again.
+        let statements = by_repository.iter().flat_map(|(id, digests)| untagged::remove(*id, digests, before, now));
+        if !found.is_empty() {
+            commit(&self.registry, statements).await?;
+        }
+        for Untagged { name: repository, digest, since, .. } in &going {
+            tracing::info!(%repository, %digest, since, "manifest that nothing held removed, as gc.untagged says");
+        }
+        Ok((found.len(), going.len()))
+    }
+
+    /// Those of `found` that nothing holds now.
+    pub(crate) async fn unheld(&self, found: &[Untagged]) -> Result<Vec<Untagged>, StepError> {
+        let mut by_repository: BTreeMap<Uuid, Vec<Digest>> = BTreeMap::new();
+        for manifest in found {
+            by_repository.entry(manifest.repository).or_default().push(manifest.digest);
+        }
+        let mut unheld = BTreeSet::new();
+        for (repository, digests) in by_repository {
+            let going = untagged::unheld(&**self.registry.sql(), repository, &digests).await?;
+            unheld.extend(going.into_iter().map(|digest| (repository, digest)));
+        }
+        Ok(found.iter().filter(|manifest| unheld.contains(&(manifest.repository, manifest.digest))).cloned().collect())
     }
 
     /// Removes links, at most [`STEP`]; how many were looked at.
@@ -130,8 +187,11 @@ impl Worker for Collect {
     }
 
     async fn step(&self) -> Result<Progress, StepError> {
-        let Some(Collected { links, blobs, bytes }) = self.collect().await? else { return Ok(Progress::default()) };
+        let Some(collected) = self.collect().await? else { return Ok(Progress::default()) };
+        let Collected { manifests, links, blobs, bytes, more } = collected;
         let Waiting { count, oldest } = self.waiting().await?;
-        Ok(Progress { done: links + blobs, more: true, backlog: Some(count), bytes, oldest })
+        // Hints that were only put right are work too: more may be behind them.
+        let done = (manifests + links + blobs).max(u64::from(more));
+        Ok(Progress { done, more, backlog: Some(count), bytes, oldest })
     }
 }

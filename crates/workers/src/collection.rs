@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_metadata::records::preview::{self, Candidate, Cursor};
+use roadstead_metadata::records::untagged::{self, Untagged};
 use serde::Serialize;
 
 use crate::{Collect, Reaper, StepError, Worker};
@@ -25,6 +26,8 @@ pub struct Collection {
 /// What was done since the collection began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Totals {
+    /// Manifests that nothing held, removed by policy.
+    pub manifests: u64,
     /// Links of repositories to blobs that were looked at and, unless in use again, removed.
     pub links: u64,
     /// Blobs, likewise.
@@ -65,15 +68,30 @@ impl Collection {
         let Some(collected) = self.collect.collect().await? else {
             return Ok(Turn::ClockUnproven(self.collect.remaining()));
         };
+        totals.manifests += collected.manifests;
         totals.links += collected.links;
         totals.blobs += collected.blobs;
         totals.bytes += collected.bytes;
         let reaped = self.reaper.step().await?;
         totals.objects += reaped.done;
-        if collected.links + collected.blobs + reaped.done > 0 {
+        if collected.more || reaped.done > 0 {
             return Ok(Turn::More);
         }
         Ok(Turn::Done { waiting: reaped.backlog.unwrap_or(0) })
+    }
+
+    /// A page of the manifests that a collection would remove now by policy, and after which the next begins; `None` after
+    /// the last. What they alone hold follows them and is not among them, nor are their blobs, whose grace begins then.
+    pub async fn preview_manifests(
+        &self,
+        after: Option<&Untagged>,
+    ) -> Result<(Vec<Untagged>, Option<Untagged>), StepError> {
+        let registry = self.collect.registry();
+        let Some(before) = self.collect.untagged_before(registry.clock().now()) else { return Ok((vec![], None)) };
+        let mut found = untagged::candidates(&**registry.sql(), before, after, PAGE).await?;
+        let going = self.collect.unheld(&found).await?;
+        let next = if found.len() as i64 == PAGE { found.pop() } else { None };
+        Ok((going, next))
     }
 
     /// A page of the blobs that a collection would remove now, and where the next begins; `None` after the last.

@@ -2,8 +2,9 @@
 //!
 //! Body: `{"dry_run": bool}`, or nothing, which means `false`. Events:
 //! - `candidate` (dry run): a blob that would go: `digest`, `size` in bytes, `since` in milliseconds since the Unix epoch.
-//! - `progress`: `links`, `blobs`, `bytes`, `objects` removed so far.
-//! - `end`: the same in all; `waiting_objects` wait for the reaper. After a dry run `blobs` and `bytes` are what would go.
+//! - `manifest` (dry run): a manifest that would go by policy: `repository`, `digest`, `since`.
+//! - `progress`: `manifests`, `links`, `blobs`, `bytes`, `objects` removed so far.
+//! - `end`: the same in all; `waiting_objects` wait for the reaper. After a dry run `manifests`, `blobs` and `bytes` are what would go.
 //! - `failed`: `message` says why it stopped; `retry_after_seconds` when it is known.
 //!
 //! 409 while another one runs, 400 for a body that is no such object.
@@ -15,6 +16,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use http::{Response, StatusCode};
 use roadstead_metadata::records::preview::Cursor;
+use roadstead_metadata::records::untagged::Untagged;
 use roadstead_workers::{Collection, Totals, Turn};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,11 @@ enum Event {
     Candidate {
         digest: String,
         size: u64,
+        since: i64,
+    },
+    Manifest {
+        repository: String,
+        digest: String,
         since: i64,
     },
     Progress(Totals),
@@ -114,21 +121,48 @@ async fn collect(collection: Arc<Collection>, lines: &Lines) -> Option<Event> {
 
 async fn preview(collection: &Collection, lines: &Lines) -> Option<Event> {
     let mut totals = Totals::default();
+    let told = async {
+        manifests(collection, lines, &mut totals).await?;
+        blobs(collection, lines, &mut totals).await
+    };
+    match told.await {
+        Ok(()) => Some(Event::End { dry_run: true, totals, waiting_objects: None }),
+        Err(stopped) => stopped,
+    }
+}
+
+/// Tells the manifests that would go. What stops it is its last event, or nothing when nobody reads any more.
+async fn manifests(collection: &Collection, lines: &Lines, totals: &mut Totals) -> Result<(), Option<Event>> {
+    let mut last = None;
+    loop {
+        let (manifests, next) = collection.preview_manifests(last.as_ref()).await.map_err(failed)?;
+        for Untagged { name: repository, digest, since, .. } in manifests {
+            totals.manifests += 1;
+            if !lines.write(&Event::Manifest { repository, digest: digest.to_string(), since }).await {
+                return Err(None);
+            }
+        }
+        match next {
+            Some(next) => last = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The same for blobs.
+async fn blobs(collection: &Collection, lines: &Lines, totals: &mut Totals) -> Result<(), Option<Event>> {
     let mut from = Some(Cursor::default());
     while let Some(cursor) = from {
-        let (candidates, next) = match collection.preview(cursor).await {
-            Ok(page) => page,
-            Err(error) => return failed(error),
-        };
+        let (candidates, next) = collection.preview(cursor).await.map_err(failed)?;
         for blob in candidates {
             totals.blobs += 1;
             totals.bytes += blob.size;
             let event = Event::Candidate { digest: blob.digest.to_string(), size: blob.size, since: blob.since };
             if !lines.write(&event).await {
-                return None;
+                return Err(None);
             }
         }
         from = next;
     }
-    Some(Event::End { dry_run: true, totals, waiting_objects: None })
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Manifests: their content, the rows of a repository, and what they reference.
 
-use super::sql;
+use super::{sql, untagged};
 use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
 use bytes::Bytes;
 use roadstead_oci::{Digest, Reference};
@@ -12,9 +12,9 @@ pub const INLINE_BYTES: usize = 64 << 10;
 sql! {
     PUT_CONTENT = "INSERT INTO manifest_content (digest, size, encoding, bytes) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (digest) DO NOTHING";
-    PUT = "INSERT INTO manifest (repository_id, digest, media_type, size, subject, pushed_at) \
-        VALUES ($1, $2, $3, $4, $5, $6) \
-        ON CONFLICT (repository_id, digest) DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at";
+    PUT = "INSERT INTO manifest (repository_id, digest, media_type, size, subject, pushed_at, untagged_since) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository_id, digest) DO UPDATE \
+        SET media_type = excluded.media_type, pushed_at = excluded.pushed_at, untagged_since = excluded.untagged_since";
     CLEAR_BLOBS = "DELETE FROM manifest_blob WHERE repository_id = $1 AND manifest = $2";
     CLEAR_CHILDREN = "DELETE FROM manifest_child WHERE repository_id = $1 AND manifest = $2";
     PUT_BLOBS = "INSERT INTO manifest_blob (repository_id, manifest, blob) SELECT $1, $2, digest \
@@ -118,6 +118,8 @@ pub struct NewManifest<'a> {
     pub blobs: &'a [Digest],
     /// Distinct manifests that it names and that must be present.
     pub children: &'a [Digest],
+    /// Whether the same batch points a tag at it.
+    pub tagged: bool,
 }
 
 /// The bytes, compressed when that makes them smaller; `None` (kept as a blob) from [`INLINE_BYTES`] on.
@@ -149,8 +151,12 @@ pub fn put(new: &NewManifest<'_>, at: Millis) -> Vec<Statement> {
             (new.stat.size as i64).into(),
             new.subject.as_ref().map(Value::from).unwrap_or(Value::Null),
             at.into(),
+            // A hint: what a tag of the same batch holds is found to be held when it is looked at.
+            if new.tagged { Value::Null } else { at.into() },
         ],
     )];
+    // What an earlier push found under a name may be something else now.
+    statements.push(free_blobs(new.repository, &new.stat.digest, at));
     for (named, clear, put, guard) in
         [(new.blobs, CLEAR_BLOBS, PUT_BLOBS, GUARD_BLOBS), (new.children, CLEAR_CHILDREN, PUT_CHILDREN, GUARD_CHILDREN)]
     {
@@ -181,14 +187,22 @@ pub fn guard_absent(repository: Uuid, digest: &Digest) -> Statement {
 
 /// Removes a manifest and what it references; conflicts when it is absent, tagged, or named by an index. Blobs that it
 /// alone named are the collector's after their grace.
-pub fn delete(repository: Uuid, digest: &Digest, at: Millis) -> [Statement; 4] {
-    let id = || Value::from(repository);
+pub fn delete(repository: Uuid, digest: &Digest, at: Millis) -> [Statement; 6] {
+    let [by_index, by_subject] = untagged::let_go_by_manifest(repository, digest, at);
     [
         guard(repository, digest),
-        Statement::new(FREE_BLOBS, vec![at.into(), id(), id(), digest.into(), digest.into()]),
+        free_blobs(repository, digest, at),
+        by_index,
+        by_subject,
         Statement::new(DELETE, vec![repository.into(), digest.into()]),
         Statement::new(DROP_CONTENT, vec![digest.into()]),
     ]
+}
+
+/// Blobs that the manifest alone names are in nobody's use, unless it names them again.
+fn free_blobs(repository: Uuid, digest: &Digest, at: Millis) -> Statement {
+    let values = vec![at.into(), repository.into(), repository.into(), digest.into(), digest.into()];
+    Statement::new(FREE_BLOBS, values)
 }
 
 fn stat_of(row: &Row) -> Result<ManifestStat, QueryError> {

@@ -15,6 +15,7 @@ pub mod referrer;
 pub mod repository;
 pub mod setting;
 pub mod tag;
+pub mod untagged;
 pub mod upload;
 
 /// Every statement with its name, for the suite: each must prepare on every engine, and the hot ones use an index.
@@ -31,6 +32,7 @@ pub fn all_sql() -> Vec<(&'static str, &'static str)> {
         repository::SQL,
         setting::SQL,
         tag::SQL,
+        untagged::SQL,
         upload::SQL,
     ]
     .concat()

@@ -1,6 +1,6 @@
 //! Tags, and the append-only history of their moves.
 
-use super::sql;
+use super::{sql, untagged};
 use crate::{Freshness, Millis, QueryError, Sql, Statement, Value};
 use roadstead_oci::{Digest, Tag};
 use uuid::Uuid;
@@ -31,9 +31,10 @@ sql! {
 }
 
 /// Points a tag at a manifest of the same batch or one that is there; the same digest again changes nothing.
-pub fn set(repository: Uuid, tag: &Tag, digest: &Digest, at: Millis) -> [Statement; 2] {
+pub fn set(repository: Uuid, tag: &Tag, digest: &Digest, at: Millis) -> [Statement; 3] {
     let (id, name) = (repository, tag.as_str());
     [
+        untagged::let_go_by_tag(id, tag, Some(digest), at),
         Statement::new(MOVE, vec![id.into(), name.into(), digest.into(), id.into(), name.into(), at.into()]),
         Statement::new(RECORD_MOVE, vec![id.into(), name.into()]),
     ]
@@ -65,10 +66,11 @@ fn among(text: &'static str, repository: Uuid, tag: &Tag, digests: &[Digest]) ->
 }
 
 /// Removes a tag, not what it points at; conflicts when there is none.
-pub fn delete(repository: Uuid, tag: &Tag, at: Millis) -> [Statement; 3] {
+pub fn delete(repository: Uuid, tag: &Tag, at: Millis) -> [Statement; 4] {
     let (id, name) = (repository, tag.as_str());
     [
         guard(id, tag),
+        untagged::let_go_by_tag(id, tag, None, at),
         Statement::new(RECORD_DELETION, vec![at.into(), id.into(), name.into()]),
         Statement::new(DELETE, vec![id.into(), name.into()]),
     ]

@@ -21,7 +21,7 @@ async fn repository_id(rig: &Rig, repository: &str) -> Uuid {
 }
 
 fn rows(repository: Uuid, stat: &ManifestStat, blobs: &[Digest], children: &[Digest]) -> Vec<Statement> {
-    let new = NewManifest { repository, stat, subject: None, blobs, children };
+    let new = NewManifest { repository, stat, subject: None, blobs, children, tagged: false };
     let mut statements = vec![manifest::put_content(&stat.digest, b"{}")];
     statements.extend(manifest::put(&new, 5));
     statements

@@ -26,10 +26,39 @@ pub(super) struct Arguments {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event {
-    Candidate { digest: String, size: u64 },
-    Progress { blobs: u64, bytes: u64, objects: u64 },
-    End { blobs: u64, bytes: u64, objects: u64, waiting_objects: Option<u64> },
-    Failed { message: String },
+    Candidate {
+        digest: String,
+        size: u64,
+    },
+    Manifest {
+        repository: String,
+        digest: String,
+    },
+    Progress(Totals),
+    End {
+        #[serde(flatten)]
+        totals: Totals,
+        waiting_objects: Option<u64>,
+    },
+    Failed {
+        message: String,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+struct Totals {
+    manifests: u64,
+    blobs: u64,
+    bytes: u64,
+    objects: u64,
+}
+
+impl Totals {
+    /// What there is of it, for a person.
+    fn told(&self) -> String {
+        let manifests = if self.manifests == 0 { String::new() } else { format!("{} manifests, ", self.manifests) };
+        format!("{manifests}{} blobs of {} bytes", self.blobs, self.bytes)
+    }
 }
 
 /// Collects, and tells how it goes.
@@ -57,27 +86,32 @@ async fn collect(arguments: &Arguments) -> Result<Exit, Refused> {
             Event::Candidate { digest, size } if !arguments.json => {
                 print(&format!("{digest} {size}\n"));
             }
-            Event::Progress { blobs, bytes, objects } if progress => {
-                complain(&format!("\r{blobs} blobs of {bytes} bytes, {objects} objects deleted"));
+            Event::Manifest { repository, digest } if !arguments.json => {
+                print(&format!("{repository}@{digest}\n"));
             }
-            Event::Candidate { .. } | Event::Progress { .. } => {}
-            Event::End { blobs, bytes, objects, waiting_objects } => {
-                let told = match waiting_objects {
-                    None => format!("would remove {blobs} blobs of {bytes} bytes\n"),
-                    Some(0) => format!("removed {blobs} blobs of {bytes} bytes, deleted {objects} objects\n"),
-                    Some(left) => format!(
-                        "removed {blobs} blobs of {bytes} bytes, deleted {objects} objects; {left} are not yet due or \
-                         their storage does not answer\n"
-                    ),
-                };
-                if !arguments.json {
-                    complain(if progress { "\r\x1b[K" } else { "" });
-                    print(&told);
-                }
-                return Ok(Exit::Done);
+            Event::Progress(totals) if progress => {
+                complain(&format!("\r{}, {} objects deleted", totals.told(), totals.objects));
+            }
+            Event::Candidate { .. } | Event::Manifest { .. } | Event::Progress { .. } => {}
+            Event::End { .. } if arguments.json => return Ok(Exit::Done),
+            Event::End { totals, waiting_objects } => {
+                complain(if progress { "\r\x1b[K" } else { "" });
+                return Ok(print(&ended(&totals, waiting_objects)));
             }
             Event::Failed { message } => return Err(Refused::Told(message)),
         }
     }
     Err(Refused::Told("the instance went away before it was done; what it removed stays removed".into()))
+}
+
+/// The last line for a person.
+fn ended(totals: &Totals, waiting: Option<u64>) -> String {
+    let (told, objects) = (totals.told(), totals.objects);
+    match waiting {
+        None => format!("would remove {told}\n"),
+        Some(0) => format!("removed {told}, deleted {objects} objects\n"),
+        Some(left) => format!(
+            "removed {told}, deleted {objects} objects; {left} are not yet due or their storage does not answer\n"
+        ),
+    }
 }

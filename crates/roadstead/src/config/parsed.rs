@@ -160,11 +160,14 @@ pub struct Gc {
     pub grace: Span,
     /// How often blobs that may go are looked for. It costs what there is to collect.
     pub interval: Span,
+    /// How long a manifest is kept that no tag points at, no index names, and whose subject is not there. After that
+    /// it is deleted, and can no longer be pulled by its digest. Without a value it is kept for ever.
+    pub untagged: Option<Span>,
 }
 
 impl Default for Gc {
     fn default() -> Self {
-        Self { grace: Span::seconds(86_400), interval: Span::seconds(600) }
+        Self { grace: Span::seconds(86_400), interval: Span::seconds(600), untagged: None }
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Gc {
     pub grace: Duration,
     /// How often they are looked for.
     pub interval: Duration,
+    /// Manifests that nothing holds are kept so long; for ever without it.
+    pub untagged: Option<Duration>,
 }
 
 impl std::fmt::Debug for Http {
@@ -128,6 +130,7 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
     let gc = Gc {
         grace: check.span("gc.grace", parsed.gc.grace, 1, 365 * 86_400),
         interval: check.span("gc.interval", parsed.gc.interval, 1, 7 * 86_400),
+        untagged: parsed.gc.untagged.map(|kept| check.span("gc.untagged", kept, 1, 100 * 365 * 86_400)),
     };
     Settings { http: settings_http, blobs, metadata, uploads, gc, log: parsed.log }
 }

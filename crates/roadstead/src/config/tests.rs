@@ -83,6 +83,7 @@ fn every_key_can_be_set_by_its_variable() {
             "http.host" => "https://registry.example.com",
             "http.secret" => "0123456789abcdef",
             "log.filter" => "info",
+            "gc.untagged" => "30d",
             "storage.filesystem.rootdirectory" | "metadata.raft.directory" => "/elsewhere",
             _ => key.default.as_deref().unwrap(),
         };

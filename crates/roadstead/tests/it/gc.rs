@@ -72,6 +72,28 @@ fn what_a_dry_run_tells_the_collection_removes() {
 }
 
 #[test]
+fn manifests_without_a_tag_go_only_by_policy() {
+    let (image, other) = (Image::generate(Seed(1), &[1_000]), Image::generate(Seed(2), &[1_000]));
+    let server = launch().start();
+    server.client().push_image("team/app", "latest", &image).unwrap();
+    server.client().push_image("team/app", "latest", &other).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let told = lines(&roadstead(server.directory(), &["gc", "--json"]));
+    assert_eq!(told.last().unwrap()["manifests"], 0);
+    server.client().manifest("team/app", &image.digest()).unwrap();
+
+    let server = launch().set("ROADSTEAD_GC__UNTAGGED", "1s").start_on(server.kill9());
+    let told = lines(&roadstead(server.directory(), &["gc", "--dry-run", "--json"]));
+    assert_eq!((&told[0]["event"], &told[0]["digest"]), (&"manifest".into(), &image.digest().into()));
+    assert_eq!((&told[0]["repository"], &told.last().unwrap()["manifests"]), (&"team/app".into(), &1.into()));
+    let told = roadstead(server.directory(), &["gc"]);
+    assert!(String::from_utf8_lossy(&told.stdout).starts_with("removed 1 manifests, "), "{told:?}");
+    let gone = server.client().call("GET", &format!("/v2/team/app/manifests/{}", image.digest())).unwrap();
+    assert_eq!(gone.status, 404);
+    server.client().pull_image("team/app", "latest").unwrap();
+}
+
+#[test]
 fn without_an_instance_it_says_how_to_name_one() {
     let directory = tempfile::tempdir().unwrap();
     let output = roadstead(directory.path(), &["gc"]);

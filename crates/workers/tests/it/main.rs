@@ -8,4 +8,5 @@ mod reap;
 mod rig;
 mod supervisor;
 mod temporary;
+mod untagged;
 mod uploads;
