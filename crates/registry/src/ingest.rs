@@ -4,12 +4,15 @@
 //! known. A crash in between leaves an object nobody names, never a name without an object; nothing collects such an
 //! object yet (`docs/durability.md`).
 
+use std::sync::Arc;
+
 use roadstead_metadata::Batch;
 use roadstead_metadata::records::blob;
 use roadstead_metadata::records::placement::{self, Placement};
 use roadstead_metadata::records::upload::{self, UploadRecord};
 use roadstead_oci::{Digest, Hasher, RepositoryName};
 use roadstead_storage::{Engine, ObjectKey, Writer};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -88,7 +91,8 @@ impl Registry {
                 return Err(error);
             }
         };
-        writer.finish().await?;
+        let published = writer.finish().await?;
+        self.verified.note(location.id, &key, published.version);
         Ok(size)
     }
 
@@ -248,8 +252,8 @@ pub(crate) async fn abandon(writer: Box<dyn Writer>) {
     }
 }
 
-/// Removes staged objects that nothing names any more, without anybody waiting for it.
-pub(crate) fn forget_objects(tasks: &TaskTracker, engine: std::sync::Arc<dyn Engine>, keys: Vec<String>) {
+/// Removes staged objects that nothing names any more, without anybody waiting for it: the answer is when.
+pub(crate) fn forget_objects(tasks: &TaskTracker, engine: Arc<dyn Engine>, keys: Vec<String>) -> JoinHandle<()> {
     tasks.spawn(async move {
         for key in keys {
             let Ok(key) = ObjectKey::new(key) else { continue };
@@ -257,5 +261,5 @@ pub(crate) fn forget_objects(tasks: &TaskTracker, engine: std::sync::Arc<dyn Eng
                 tracing::warn!(%error, %key, "staged object stays until the purge of upload sessions");
             }
         }
-    });
+    })
 }

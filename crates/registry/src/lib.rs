@@ -27,6 +27,7 @@ mod referrers;
 mod registry;
 mod suspects;
 mod upload;
+mod verified;
 
 pub use access::{Action, Caller, Everyone, Policy};
 pub use clock::{Clock, SystemClock};

@@ -1,4 +1,4 @@
-//! The door through which all bytes go out: chooses a copy and answers a body.
+//! The door through which all bytes go out: chooses a copy and answers a body, verified on its way.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{Body, Engine, Error as StorageError, ErrorKind, Locations, ObjectKey};
 use uuid::Uuid;
 
-use crate::{Action, Caller, Error, Index, Registry, Result, Suspect, Suspects};
+use crate::verified::Verified;
+use crate::{Action, Caller, Error, Index, Registry, Result};
 
 /// Where a copy is.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct OpenBlob {
     name: RepositoryName,
     index: Arc<dyn Index>,
     locations: Locations,
-    suspects: Arc<Suspects>,
+    verified: Verified,
 }
 
 impl Registry {
@@ -49,8 +50,8 @@ impl Registry {
             return Err(Error::Damaged(format!("blob {digest} has no copy at any configured location")));
         }
         let (name, index, locations) = (name.clone(), self.index.clone(), self.locations.clone());
-        let suspects = self.suspects.clone();
-        Ok(OpenBlob { digest: *digest, size: places.size, copies, name, index, locations, suspects })
+        let verified = self.verified.clone();
+        Ok(OpenBlob { digest: *digest, size: places.size, copies, name, index, locations, verified })
     }
 
     /// `otherwise`, or `NameUnknown` when it is the repository that is missing.
@@ -72,6 +73,9 @@ impl OpenBlob {
     /// The bytes, all or a range that lies within them. Tries each copy; one that is missing, of another size or out
     /// of reach does not fail the pull while another can serve it. A push replaces copies, so when one is not what it
     /// should be, it is asked once more where they are.
+    ///
+    /// All bytes of a blob are verified unless its copy is known to be right: a small one before this answers, a larger
+    /// one while it streams; its body then ends in an error in place of its last chunk. Ranges are served as they are.
     pub async fn read(&self, range: Option<Range<u64>>) -> Result<Body> {
         let failed = match self.read_from(&self.copies, &range).await {
             Ok(body) => return Ok(body),
@@ -98,9 +102,14 @@ impl OpenBlob {
     async fn read_from(&self, copies: &[Copy], range: &Option<Range<u64>>) -> std::result::Result<Body, Unread> {
         let text = format!("blob {} has no copy", self.digest);
         let mut unread = Unread { error: StorageError::new(ErrorKind::NotFound, text), moved: false };
-        for copy @ Copy { engine, key, .. } in copies {
+        for Copy { location, engine, key } in copies {
             let error = match engine.read(key, range.clone()).await {
-                Ok(read) if read.size == self.size => return Ok(read.body),
+                Ok(read) if read.size == self.size => {
+                    match self.verified.body(*location, key, self.digest, read).await {
+                        Ok(body) => return Ok(body),
+                        Err(error) => error,
+                    }
+                }
                 Ok(read) => {
                     let text = format!("{key} has {} bytes, blob {} has {}", read.size, self.digest, self.size);
                     StorageError::new(ErrorKind::Corrupt, text)
@@ -114,17 +123,11 @@ impl OpenBlob {
             tracing::error!(digest = %self.digest, %key, %error, "copy cannot be read");
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) {
                 unread.moved = true;
-                self.suspect(copy);
+                self.verified.suspect(*location, key, self.digest);
             }
             unread.error = error;
         }
         Err(unread)
-    }
-
-    /// Has scrub look at a copy that is not what it should be.
-    fn suspect(&self, copy: &Copy) {
-        let (location, object_key) = (copy.location, copy.key.to_string());
-        self.suspects.note(Suspect { location, object_key, digest: self.digest });
     }
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::cached_index::CachedIndex;
 use crate::upload::Sessions;
+use crate::verified::Verified;
 use crate::{Action, Caller, Clock, Index, Policy, Result, SqlIndex, Suspects, commit};
 
 /// Bounds that an operator may set.
@@ -74,6 +75,7 @@ pub struct Registry {
     pub(crate) limits: Limits,
     pub(crate) sessions: Sessions,
     pub(crate) suspects: Arc<Suspects>,
+    pub(crate) verified: Verified,
     /// Work that goes on when its request is gone.
     pub(crate) tasks: TaskTracker,
     /// This run of this instance: what it staged, only it may extend.
@@ -121,10 +123,12 @@ impl Registry {
             Some(key) => key.to_vec(),
             None => session_key(&*sql, clock.now()).await?,
         };
+        let suspects = Arc::<Suspects>::default();
         Ok(Arc::new(Self {
             index: Arc::new(CachedIndex::new(SqlIndex::new(sql.clone()), sql.clone())),
             sessions: Sessions::new(key),
-            suspects: Arc::default(),
+            verified: Verified::new(suspects.clone()),
+            suspects,
             tasks: TaskTracker::new(),
             incarnation: Uuid::now_v7(),
             sql,

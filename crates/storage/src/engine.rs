@@ -18,11 +18,28 @@ use crate::{Error, ErrorKind, ObjectKey};
 /// Bytes of an object, in order. An error ends the stream; what came before it is valid.
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 
+/// Tells the very bytes of an object from all others that may come to stand under its key, as far as an engine can
+/// tell without reading them. Opaque, and compared with versions of the same key in the same store only.
+///
+/// While it is the same, nobody wrote to the object by the means of its store. It says nothing about what happened
+/// beneath that: a disk that forgets keeps the version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version([u64; 4]);
+
+impl Version {
+    /// A version of whatever tells an engine's objects apart.
+    pub const fn new(parts: [u64; 4]) -> Self {
+        Self(parts)
+    }
+}
+
 /// What is known of an object without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectStat {
     /// Length in bytes.
     pub size: u64,
+    /// Which bytes these are, where the engine can tell.
+    pub version: Option<Version>,
 }
 
 impl ObjectStat {
@@ -46,6 +63,8 @@ pub struct ObjectRead {
     pub size: u64,
     /// The bytes that `body` yields, as offsets in the object.
     pub range: Range<u64>,
+    /// Which bytes these are, where the engine can tell.
+    pub version: Option<Version>,
     /// Exactly `range.end - range.start` bytes; an object found shorter ends in an error, never early.
     pub body: Body,
 }

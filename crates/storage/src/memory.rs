@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::identity::IDENTITY_KEY;
-use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Writer};
+use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Part, Version, Writer};
 
 /// An engine that keeps its objects in memory. Clones share the store, as processes share a directory.
 #[derive(Clone, Default)]
@@ -29,7 +30,12 @@ type Objects = Arc<Mutex<BTreeMap<String, Object>>>;
 struct Object {
     chunks: Vec<Bytes>,
     size: u64,
+    /// Another one after each change.
+    generation: u64,
 }
+
+/// The generation of the next change, in all stores.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl Object {
     fn push(&mut self, chunk: Bytes) {
@@ -37,6 +43,15 @@ impl Object {
             self.size += chunk.len() as u64;
             self.chunks.push(chunk);
         }
+        self.changed();
+    }
+
+    fn changed(&mut self) {
+        self.generation = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn stat(&self) -> ObjectStat {
+        ObjectStat { size: self.size, version: Some(Version::new([self.generation, 0, 0, 0])) }
     }
 
     /// The bytes of `range`, which lies within the object.
@@ -58,6 +73,7 @@ impl Object {
     fn truncate(&mut self, length: u64) {
         self.chunks = self.slice(&(0..length));
         self.size = length;
+        self.changed();
     }
 }
 
@@ -82,7 +98,7 @@ impl Engine for Memory {
 
     async fn stat(&self, key: &ObjectKey) -> Result<ObjectStat, Error> {
         match self.objects.lock().get(key.as_str()) {
-            Some(object) => Ok(ObjectStat { size: object.size }),
+            Some(object) => Ok(object.stat()),
             None => Err(Error::not_found(key)),
         }
     }
@@ -90,9 +106,10 @@ impl Engine for Memory {
     async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, Error> {
         let objects = self.objects.lock();
         let object = objects.get(key.as_str()).ok_or_else(|| Error::not_found(key))?;
-        let range = ObjectStat { size: object.size }.resolve(key, range)?;
+        let stat = object.stat();
+        let range = stat.resolve(key, range)?;
         let body = futures::stream::iter(object.slice(&range).into_iter().map(Ok)).boxed();
-        Ok(ObjectRead { size: object.size, range, body })
+        Ok(ObjectRead { size: stat.size, range, version: stat.version, body })
     }
 
     async fn writer(&self, key: &ObjectKey) -> Result<Box<dyn Writer>, Error> {
@@ -196,9 +213,9 @@ impl Writer for NewObject {
     }
 
     async fn finish(self: Box<Self>) -> Result<ObjectStat, Error> {
-        let size = self.object.size;
+        let stat = self.object.stat();
         publish(&mut self.objects.lock(), &self.key, self.object)?;
-        Ok(ObjectStat { size })
+        Ok(stat)
     }
 
     async fn abort(self: Box<Self>) -> Result<(), Error> {
@@ -230,7 +247,7 @@ impl Writer for Growing {
     }
 
     async fn finish(self: Box<Self>) -> Result<ObjectStat, Error> {
-        self.with(|object| ObjectStat { size: object.size })
+        self.with(|object| object.stat())
     }
 
     async fn abort(self: Box<Self>) -> Result<(), Error> {

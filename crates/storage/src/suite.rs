@@ -66,6 +66,7 @@ macro_rules! __clauses {
             reading::ranges_outside_are_refused
             reading::absent_objects_are_not_found
             reading::a_reader_outlives_its_engine
+            reading::a_version_lasts_as_long_as_the_bytes
             composing::no_parts_make_an_empty_object
             composing::parts_are_joined_in_order
             composing::a_hundred_parts_are_joined

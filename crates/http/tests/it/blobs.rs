@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use roadstead_storage::{Memory, ObjectKey};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::api::{Api, code, sha256};
-use crate::wire::{collect, http2, http2_request};
+use crate::wire::{collect, http2, http2_get, http2_request};
 
 #[tokio::test]
 async fn the_base_says_what_this_is() {
@@ -187,6 +190,55 @@ async fn over_http2_everything_is_the_same() {
     assert_eq!(absent.status(), 404);
     assert_eq!(collect(absent).await, "");
     driver.abort();
+}
+
+/// Puts other bytes into the only blob there is.
+async fn tamper(api: &Api, bytes: &[u8]) {
+    let key = ObjectKey::new(api.objects().await.into_iter().find(|key| key.starts_with("blobs/")).unwrap()).unwrap();
+    api.store.delete(&key).await.unwrap();
+    let mut writer = api.store.writer(&key).await.unwrap();
+    writer.write(bytes.chunks(64 << 10).map(Bytes::copy_from_slice).collect()).await.unwrap();
+    writer.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_blob_with_wrong_bytes_breaks_its_connection_or_stream() {
+    let api = Api::start().await;
+    let mut bytes = vec![7; 300_000];
+    let digest = api.push("a/b", &bytes).await;
+    let path = format!("/v2/a/b/blobs/{digest}");
+    let (mut sender, connection) = http2(api.server.addr).await;
+    let driver = tokio::spawn(connection);
+    for at in [0, bytes.len() - 1] {
+        bytes[at] = 8;
+        tamper(&api, &bytes).await;
+        let mut client = TcpStream::connect(api.server.addr).await.unwrap();
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // Ended by the server, in order or not, long before the client gives up waiting.
+        let _ = client.read_to_end(&mut answer).await;
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        assert!(answer.starts_with(b"HTTP/1.1 200") && answer.len() - head < bytes.len(), "byte {at}");
+
+        let answer = sender.send_request(http2_get(api.server.addr, &path)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.into_body().collect().await.is_err(), "byte {at}: the stream is reset");
+        bytes[at] = 7;
+    }
+    tamper(&api, &bytes).await;
+    let answer = sender.send_request(http2_get(api.server.addr, &path)).await.unwrap();
+    assert_eq!(collect(answer).await, bytes, "and its connection lives");
+    driver.abort();
+}
+
+#[tokio::test]
+async fn a_small_blob_with_wrong_bytes_is_an_error() {
+    let api = Api::start().await;
+    let digest = api.push("a/b", b"right").await;
+    tamper(&api, b"wrong").await;
+    let answer = api.get(&format!("/v2/a/b/blobs/{digest}")).await;
+    assert_eq!((answer.status, code(&answer).as_str()), (500, "UNKNOWN"), "{}", answer.text());
+    assert_eq!(answer.header("docker-content-digest"), None);
 }
 
 #[tokio::test]

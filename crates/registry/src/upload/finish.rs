@@ -7,6 +7,7 @@ use roadstead_metadata::records::placement::Placement;
 use roadstead_metadata::records::upload::StagedPart;
 use roadstead_oci::{Algorithm, Digest, Hasher, RepositoryName};
 use roadstead_storage::{Location, ObjectKey};
+use tokio::task::JoinHandle;
 
 use super::attempt::{Attempt, on_its_own};
 use super::{Chunk, Session};
@@ -71,12 +72,30 @@ impl Registry {
                 Err(error) => return attempt.end(Err(error)).await.map(drop),
             },
             Err(error) => return attempt.end(Err(error)).await.map(drop),
-            Ok(()) => Ok(()),
+            Ok(known) => Ok(known),
         };
-        forget_objects(&self.tasks, attempt.location.engine.clone(), attempt.stage.into_keys());
-        outcome
+        let location = attempt.location;
+        let forgotten = forget_objects(&self.tasks, location.engine.clone(), attempt.stage.into_keys());
+        if let Some(key) = outcome? {
+            self.know(location, key, forgotten);
+        }
+        Ok(())
     }
 
+    /// A published object has the right bytes: its pulls need not hash them. It is looked at when its staged names are
+    /// gone, since a store may take that for a change.
+    fn know(&self, location: Location, key: ObjectKey, forgotten: JoinHandle<()>) {
+        let verified = self.verified.clone();
+        self.tasks.spawn(async move {
+            if forgotten.await.is_ok()
+                && let Ok(stat) = location.engine.stat(&key).await
+            {
+                verified.note(location.id, &key, stat.version);
+            }
+        });
+    }
+
+    /// Answers under which key it is, if this process hashed all of its bytes.
     async fn publish_staged(
         &self,
         name: &RepositoryName,
@@ -84,7 +103,7 @@ impl Registry {
         digest: Digest,
         chunk: Chunk,
         body: ByteStream,
-    ) -> Result<()> {
+    ) -> Result<Option<ObjectKey>> {
         if chunk.length != Some(0) {
             attempt.run(&chunk, body).await?;
             attempt.settle().await?;
@@ -101,7 +120,8 @@ impl Registry {
         location.engine.compose(&sources, &key).await?;
         let placement = Placement { digest, location: location.id, object_key: key.to_string(), size };
         let ends = session.row.as_ref().map_or(Ends::Fresh(session.token.id), Ends::Staged);
-        self.commit_blob(name, &placement, ends).await
+        self.commit_blob(name, &placement, ends).await?;
+        Ok(parts.iter().all(|part| part.made_by == self.incarnation).then_some(key))
     }
 
     /// The hash over the acknowledged bytes: as saved, or computed anew when this version cannot read the saved one.

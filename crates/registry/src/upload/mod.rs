@@ -132,11 +132,11 @@ impl Registry {
         if let (true, Some(row)) = (closed, &session.row)
             && let Some(location) = self.locations.by_id(row.location)
         {
-            forget_objects(
+            drop(forget_objects(
                 &self.tasks,
                 location.engine.clone(),
                 row.parts.iter().map(|part| part.key.clone()).collect(),
-            );
+            ));
         }
         Ok(closed)
     }

@@ -114,6 +114,9 @@ async fn an_object_of_another_size_is_never_served() {
     rig.store.put_small(&key, Bytes::from_static(b"whole"), false).await.unwrap();
     let damaged = rig.pull("a/b", &digest).await;
     assert!(matches!(damaged, Err(roadstead_registry::Error::Damaged(_))), "{damaged:?}");
+    // Of a range there is nothing else to tell it by.
+    let blob = rig.registry.open_blob(&ME, &name("a/b"), &digest).await.unwrap();
+    assert!(matches!(blob.read(Some(0..3)).await.map(drop), Err(roadstead_registry::Error::Damaged(_))));
 }
 
 /// An image is there as a whole or not at all, while its blobs are being deleted under it.

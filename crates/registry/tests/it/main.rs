@@ -4,6 +4,7 @@
 mod blobs;
 mod cached;
 mod crash_points;
+mod damaged;
 mod guards;
 mod manifests;
 mod referrers;

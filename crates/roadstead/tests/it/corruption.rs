@@ -1,12 +1,14 @@
 //! One flipped byte in what metadata is made of: the start refuses, or everything acknowledged is still there.
-//! Never silently less.
+//! Never silently less. And one in a blob: nobody who pulls it gets all of its bytes.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use roadstead_testkit::{Image, Ledger, Seed};
+use roadstead_testkit::{Content, Image, Ledger, Seed, Server};
 use tempfile::TempDir;
 
 use crate::scale;
@@ -123,4 +125,83 @@ fn a_flipped_byte_in_a_snapshot_is_never_silently_less() {
     }
     let installation = Installation::make(seed, 10_500, true);
     installation.flip_everywhere(seed, "snapshot", |file| part_of(file, "snapshots"));
+}
+
+/// The status of a pull of a blob, and how many bytes came before the connection ended.
+fn pull(server: &Server, digest: &str) -> (String, u64) {
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    let request = format!("GET /v2/flip/blob/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let head = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+    (String::from_utf8_lossy(&answer[9..12]).into_owned(), (answer.len() - head) as u64)
+}
+
+/// The file of a blob: of several copies the one that was pushed last.
+fn file_of(server: &Server, digest: &str) -> PathBuf {
+    let hex = digest.trim_start_matches("sha256:");
+    let found = files(&server.directory().join("blobs/blobs"));
+    found.into_iter().rfind(|file| file.to_string_lossy().contains(hex)).expect("the blob's file")
+}
+
+fn flip_at(file: &Path, at: u64) {
+    use std::os::unix::fs::FileExt as _;
+    let opened = File::options().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    opened.read_exact_at(&mut byte, at).unwrap();
+    opened.write_all_at(&[!byte[0]], at).unwrap();
+}
+
+#[test]
+fn a_damaged_blob_never_looks_whole() {
+    let seed = scale::seed();
+    let mut server = scale::launch().start();
+    for (number, size) in [1, 50_000, 200_000, 20 << 20].into_iter().enumerate() {
+        let bytes = Content::new(seed.derive(number as u64), size).to_vec();
+        // Each push heals what was damaged before: its copy takes the place of the other.
+        let push = |server: &Server| server.client().push_blob("flip/blob", &bytes).unwrap();
+        let whole = ("200".to_owned(), size);
+        for at in [0, size / 2, size - 1] {
+            let digest = push(&server);
+            assert_eq!(pull(&server, &digest), whole);
+            flip_at(&file_of(&server, &digest), at);
+            // A process that has seen the bytes when they were right, and one that has not.
+            for _ in 0..2 {
+                let (status, got) = pull(&server, &digest);
+                let broken = status == "200" && got < size && size > 64 << 10;
+                assert!(broken || status == "500", "byte {at} of {size}: {status}, {got} bytes");
+                server = server.restart();
+            }
+        }
+        let digest = push(&server);
+        let open = || File::options().write(true).open(file_of(&server, &digest)).unwrap();
+        open().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(pull(&server, &digest), whole, "touched, but equal");
+        open().set_len(size - 1).unwrap();
+        assert_eq!(pull(&server, &digest).0, "500", "cut short");
+        push(&server);
+        fs::remove_file(file_of(&server, &digest)).unwrap();
+        assert_eq!(pull(&server, &digest).0, "500", "deleted");
+    }
+}
+
+#[test]
+fn a_blob_cut_short_while_it_is_pulled_never_looks_whole() {
+    let (seed, size) = (scale::seed(), 64 << 20);
+    let server = scale::launch().start();
+    let digest = server.client().push_reader("flip/blob", || Content::new(seed, size)).unwrap();
+    let file = file_of(&server, &digest);
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    let request = format!("GET /v2/flip/blob/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut some = [0; 1000];
+    stream.read_exact(&mut some).unwrap();
+    assert!(some.starts_with(b"HTTP/1.1 200"));
+    // What waits between the two is far less than what is cut off.
+    File::options().write(true).open(&file).unwrap().set_len(size - (16 << 20)).unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!((rest.len() as u64) < size - 1000, "{} bytes", rest.len());
+    let _ = server.terminate();
 }

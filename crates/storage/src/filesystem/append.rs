@@ -130,7 +130,7 @@ impl Writer for Growing {
             output.sync()?;
             let size = length + output.written;
             name.settle(size)?;
-            Ok(ObjectStat { size })
+            Ok(ObjectStat { size, version: None })
         };
         output.end(settle).await
     }

@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 use super::buffers::{BUFFER, Buffers};
 use super::failure::{failed, is_absent};
 use super::{Store, blocking};
-use crate::{Body, Error, ObjectKey, ObjectRead, ObjectStat};
+use crate::{Body, Error, ObjectKey, ObjectRead, ObjectStat, Version};
 
 /// The first chunk is read together with opening the file, and small so that it comes soon.
 const FIRST_CHUNK: u64 = 64 * 1024;
@@ -31,7 +32,7 @@ const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLO
 /// An object opened, with its first chunk.
 pub(super) struct OpenedObject {
     object: Arc<OpenFile>,
-    size: u64,
+    stat: ObjectStat,
     range: Range<u64>,
     first: Bytes,
     /// Whether the kernel had it in memory, so far.
@@ -74,7 +75,7 @@ impl Store {
         let range = stat.resolve(key, range).ok()?;
         let object = self.file(key.clone(), path, file);
         let first = object.read_cached(range.start..range.end.min(range.start + FIRST_CHUNK))?;
-        Some(OpenedObject { object: Arc::new(object), size: stat.size, range, first, cached: true })
+        Some(OpenedObject { object: Arc::new(object), stat, range, first, cached: true })
     }
 
     pub(super) fn open_object(&self, key: ObjectKey, range: Option<Range<u64>>) -> Result<OpenedObject, Error> {
@@ -91,7 +92,7 @@ impl Store {
         }
         let object = self.file(key, path, file);
         let first = object.read(range.start..range.end.min(range.start + FIRST_CHUNK))?;
-        Ok(OpenedObject { object: Arc::new(object), size: stat.size, range, first, cached: false })
+        Ok(OpenedObject { object: Arc::new(object), stat, range, first, cached: false })
     }
 
     fn file(&self, key: ObjectKey, path: PathBuf, file: File) -> OpenFile {
@@ -100,13 +101,23 @@ impl Store {
 
     fn stat_of(&self, key: &ObjectKey, path: &Path, found: io::Result<fs::Metadata>) -> Result<ObjectStat, Error> {
         match found {
-            Ok(metadata) if metadata.is_file() => Ok(ObjectStat { size: metadata.len() }),
+            Ok(metadata) if metadata.is_file() => {
+                Ok(ObjectStat { size: metadata.len(), version: Some(version(&metadata)) })
+            }
             // A directory of other objects.
             Ok(_) => Err(Error::not_found(key)),
             Err(error) if is_absent(&error) => Err(self.absent(key)),
             Err(error) => Err(failed("examine", path)(error)),
         }
     }
+}
+
+/// Whatever was done to a file since shows in it: another file, another length, written to, or given times by hand.
+fn version(file: &fs::Metadata) -> Version {
+    let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest) as u64;
+    let (written, changed) =
+        (nanoseconds(file.mtime(), file.mtime_nsec()), nanoseconds(file.ctime(), file.ctime_nsec()));
+    Version::new([file.ino(), file.len(), written, changed])
 }
 
 impl OpenFile {
@@ -180,7 +191,7 @@ impl OpenedObject {
             }
             futures::stream::once(std::future::ready(Ok(self.first))).chain(rest.stream()).boxed()
         };
-        ObjectRead { size: self.size, range: self.range, body }
+        ObjectRead { size: self.stat.size, range: self.range, version: self.stat.version, body }
     }
 }
 

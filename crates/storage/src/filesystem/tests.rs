@@ -93,6 +93,31 @@ mod uncached {
 }
 
 #[tokio::test]
+async fn whatever_is_done_to_a_file_shows_in_its_version() {
+    let scratch = Scratch::new();
+    let engine = scratch.open();
+    let written = write(&engine, "a/file", "bytes").await.unwrap();
+    let path = scratch.path("a/file");
+    let times = fs::metadata(&path).unwrap();
+    let opened = fs::File::options().write(true).open(&path).unwrap();
+    let mut seen = vec![written.version.unwrap()];
+    let mut look = async |what| {
+        let version = engine.stat(&key("a/file")).await.unwrap().version.unwrap();
+        assert!(!seen.contains(&version), "{what}");
+        seen.push(version);
+    };
+    opened.set_modified(times.modified().unwrap() + Duration::from_nanos(1)).unwrap();
+    look("touched").await;
+    opened.set_len(4).unwrap();
+    opened.set_modified(times.modified().unwrap()).unwrap();
+    look("of another length").await;
+    fs::copy(&path, scratch.path("a/copy")).unwrap();
+    fs::rename(scratch.path("a/copy"), &path).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(times.modified().unwrap()).unwrap();
+    look("another file").await;
+}
+
+#[tokio::test]
 async fn something_else_than_a_file_is_no_object_and_holds_nobody_up() {
     let scratch = Scratch::new();
     let engine = scratch.open();

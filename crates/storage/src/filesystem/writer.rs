@@ -95,7 +95,9 @@ impl Writer for NewObject {
                 drop(file);
                 store.publish(temporary, &key, &path)?;
             }
-            Ok(ObjectStat { size })
+            // After its temporary name is gone, which changes the file's times for the last time.
+            let version = store.stat(&key).ok().and_then(|stat| stat.version);
+            Ok(ObjectStat { size, version })
         };
         output.end(publish).await
     }

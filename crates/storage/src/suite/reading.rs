@@ -63,3 +63,28 @@ pub(super) async fn a_reader_outlives_its_engine(subject: &dyn Subject) {
     drop(engine);
     assert!(collect(opened).await.unwrap() == bytes, "the bytes are those written");
 }
+
+pub(super) async fn a_version_lasts_as_long_as_the_bytes(subject: &dyn Subject) {
+    let engine = subject.open().await;
+    let bytes = content(1, 100_000);
+    let mut writer = engine.writer(&key("lasts")).await.unwrap();
+    writer.write(vec![bytes.clone()]).await.unwrap();
+    let written = writer.finish().await.unwrap();
+    let ranges = [None, Some(5..90_000)];
+    for range in ranges {
+        let opened = engine.read(&key("lasts"), range).await.unwrap();
+        assert_eq!(opened.version, written.version, "a read says which bytes it reads");
+        collect(opened).await.unwrap();
+        assert_eq!(engine.stat(&key("lasts")).await.unwrap(), written, "looking changes nothing");
+    }
+    let Some(extend) = engine.extend() else { return };
+    extend.append(&key("grows"), 0).await.unwrap().finish().await.unwrap();
+    for length in [0, 10, 10, 0] {
+        let before = engine.stat(&key("grows")).await.unwrap();
+        let mut writer = extend.append(&key("grows"), length).await.unwrap();
+        writer.write(vec![content(length, 10)]).await.unwrap();
+        writer.finish().await.unwrap();
+        let after = engine.stat(&key("grows")).await.unwrap();
+        assert!(after.version != before.version || after.version.is_none(), "other bytes have another version");
+    }
+}
