@@ -3,6 +3,7 @@
 //! Labels come from fixed sets: routes, methods, statuses, configured locations, operations. Never repository names,
 //! digests or clients, whose number nobody bounds.
 
+mod damage;
 mod engines;
 mod http;
 mod process;
@@ -72,6 +73,11 @@ impl Metrics {
     /// Shows the workers of `supervisor`, read at each scrape.
     pub fn show_workers(&self, supervisor: Arc<roadstead_workers::Supervisor>) {
         workers::register(&mut self.0.registry.lock(), supervisor);
+    }
+
+    /// Shows what is wrong with the stores, as `damaged` counts it at each scrape.
+    pub fn show_damage(&self, damaged: impl Fn() -> Vec<roadstead_workers::DamageCount> + Send + Sync + 'static) {
+        damage::register(&mut self.0.registry.lock(), damaged);
     }
 
     /// Shows how many lines of the log were lost, as `lost` counts them.

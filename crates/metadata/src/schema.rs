@@ -16,6 +16,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "referrers by type", sqlite: REFERRERS_BY_TYPE_SQLITE },
     Migration { version: 3, name: "what may be collected", sqlite: COLLECTION_SQLITE },
     Migration { version: 4, name: "what nothing holds", sqlite: UNTAGGED_SQLITE },
+    Migration { version: 5, name: "what scrub found", sqlite: SCRUB_SQLITE },
 ];
 
 // untagged_since: when something last let the manifest go (a push without a tag, a tag that moved, an index or a
@@ -42,6 +43,46 @@ const COLLECTION_SQLITE: &[&str] = &[
         WHERE unused_since IS NOT NULL",
     "UPDATE blob SET doomed_at = touched_at WHERE NOT EXISTS (SELECT 1 FROM repository_blob l WHERE l.digest = blob.digest)",
     "CREATE INDEX blob_doomed ON blob (doomed_at, digest) WHERE doomed_at IS NOT NULL",
+];
+
+// What scrub knows of a location. An object in `damage` is named by no placement, but for kind 3. kind: 0 missing,
+// 1 of another size, 2 of another digest, 3 cannot be read, 4 orphan, 5 orphan handed to the reaper. digest: NULL for an
+// orphan whose key does not tell. No reference to blob: an orphan's may never have been known.
+// scrub is the last run of each location: rate NULL is the configured one, after the last key that was settled, ended_at
+// NULL while it runs, the hash of an object under way in hashing_*. step changes with every commit of the run.
+const SCRUB_SQLITE: &[&str] = &[
+    "CREATE TABLE damage (
+        location_id BLOB NOT NULL REFERENCES location (id),
+        object_key TEXT NOT NULL,
+        digest BLOB,
+        kind BIGINT NOT NULL,
+        found_at BIGINT NOT NULL,
+        PRIMARY KEY (location_id, object_key))",
+    "CREATE INDEX damage_by_kind ON damage (location_id, kind, found_at, object_key)",
+    "CREATE INDEX damage_by_digest ON damage (digest, location_id)",
+    "CREATE TABLE scrub (
+        location_id BLOB NOT NULL PRIMARY KEY REFERENCES location (id),
+        run BLOB NOT NULL,
+        step BIGINT NOT NULL,
+        deep BIGINT NOT NULL,
+        rate BIGINT,
+        phase BIGINT NOT NULL,
+        after TEXT NOT NULL,
+        hashing_key TEXT,
+        hashing_again BIGINT NOT NULL,
+        hashing_state BLOB,
+        started_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        ended_at BIGINT,
+        stopped BIGINT NOT NULL,
+        objects BIGINT NOT NULL,
+        bytes BIGINT NOT NULL,
+        missing BIGINT NOT NULL,
+        wrong_size BIGINT NOT NULL,
+        wrong_hash BIGINT NOT NULL,
+        unreadable BIGINT NOT NULL,
+        orphans BIGINT NOT NULL,
+        repaired BIGINT NOT NULL)",
 ];
 
 const REGISTRY_SQLITE: &[&str] = &[

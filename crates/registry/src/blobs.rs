@@ -13,7 +13,7 @@ use crate::{Action, ByteStream, Caller, Error, Registry, Result};
 impl Registry {
     /// Size of a blob (end-2, HEAD). For a caller who may push it also keeps the blob from the collector, or answers
     /// `BlobUnknown`, so that a push which skips the upload because of this answer does not fail later; also when the
-    /// bytes are lost or cut short, because the upload will heal them.
+    /// bytes are lost or cut short, because the upload will heal them; to a mere reader `Damaged` says when no copy is left.
     pub async fn blob_stat(&self, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<u64> {
         let name = self.access(caller, Action::Pull, name)?;
         let pusher = self.policy.decide(caller, Action::Push, &name).is_ok();
@@ -23,6 +23,9 @@ impl Registry {
             };
             if pusher && !self.is_whole(&places).await {
                 return Err(Error::BlobUnknown(*digest));
+            }
+            if places.copies.is_empty() {
+                return Err(Error::Damaged(format!("blob {digest} has no copy at any location")));
             }
             let stale = self.clock.now() - places.touched_at > self.limits.refresh();
             if !pusher || !stale || self.refresh(&name, digest).await? {

@@ -1,8 +1,8 @@
 //! The door through which all bytes come in.
 //!
 //! Bytes before metadata: the object is published whole, verified and durable, and only then one batch makes it
-//! known. A crash in between leaves an object nobody names, never a name without an object; nothing collects such an
-//! object yet (`docs/durability.md`).
+//! known. A crash in between leaves an object nobody names, never a name without an object; scrub finds it, and a commit
+//! that comes after it was given to the reaper is refused.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl Registry {
 
     /// Where an object of `digest` will be published; nothing is written yet.
     pub(crate) fn plan(&self, digest: Digest, size: u64) -> Result<Placement> {
-        let object_key = new_object_key(&digest)?.to_string();
+        let object_key = new_object_key(&digest);
         Ok(Placement { digest, location: self.preferred().id, object_key, size })
     }
 
@@ -209,10 +209,19 @@ pub(crate) fn add_blob(batch: &mut Batch, repository: Uuid, placement: &Placemen
 
 /// A new key for a blob's bytes: contains the digest, so that a store can be read without metadata, and is never
 /// used twice, so that a late delete cannot hit a new push.
-pub(crate) fn new_object_key(digest: &Digest) -> Result<ObjectKey> {
+pub fn new_object_key(digest: &Digest) -> String {
     let hex = digest.hex();
-    let key = format!("blobs/{}/{}/{hex}-{}", digest.algorithm(), &hex[..2], Uuid::now_v7().simple());
-    Ok(ObjectKey::new(key)?)
+    format!("{BLOBS}{}/{}/{hex}-{}", digest.algorithm(), &hex[..2], Uuid::now_v7().simple())
+}
+
+/// Where the objects of blobs are: their keys start with this.
+pub const BLOBS: &str = "blobs/";
+
+/// The blob whose object a key is, if it was made for one.
+pub fn digest_in(object_key: &str) -> Option<Digest> {
+    let (algorithm, rest) = object_key.strip_prefix(BLOBS)?.split_once('/')?;
+    let (hex, _) = rest.split_once('/')?.1.split_once('-')?;
+    format!("{algorithm}:{hex}").parse().ok()
 }
 
 /// How far a body is taken until it is looked at again: `step` bytes, or one more than was announced.

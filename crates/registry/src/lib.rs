@@ -33,6 +33,7 @@ pub use access::{Action, Caller, Everyone, Policy};
 pub use clock::{Clock, SystemClock};
 pub use error::{BodyError, Error, Result};
 pub use index::{Index, SqlIndex};
+pub use ingest::{BLOBS, digest_in, new_object_key};
 pub use listing::Names;
 pub use manifest_get::{ManifestContent, ManifestInfo};
 pub use manifest_put::{ManifestPushed, PutManifest};

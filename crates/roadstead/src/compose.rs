@@ -11,7 +11,9 @@ use roadstead_metadata::{Metered as MeteredSql, MigrateError, QueryError, Sql, m
 use roadstead_metadata_raft::{OpenError, Options, RaftSql};
 use roadstead_registry::{Clock, Everyone, Limits, Parts, Registry, StartError, SystemClock};
 use roadstead_storage::{Engine, ErrorKind, Filesystem, Identity, Location, Locations, Metered, Scope};
-use roadstead_workers::{Collect, Collection, PurgeOperations, PurgeUploads, Reaper, Supervisor, SweepTemporary};
+use roadstead_workers::{
+    Collect, Collection, PurgeOperations, PurgeUploads, Reaper, Scrub, Supervisor, SweepTemporary,
+};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -129,7 +131,17 @@ async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftS
     workers.spawn(collect.clone());
     workers.spawn(reaper.clone());
     workers.spawn(Arc::new(SweepTemporary::new(registry.clone())));
+    let scrub = Scrub::new(registry.clone()).with_interval(settings.scrub.interval);
+    let scrub = Arc::new(scrub.with_deep(settings.scrub.deep).with_rate(settings.scrub.rate));
+    workers.spawn(scrub.clone());
+    // Not owned: the workers own the registry.
+    let woken = Arc::downgrade(&workers);
+    registry.suspects().wake(move || {
+        woken.upgrade().map(|workers| workers.wake("scrub"));
+    });
     metrics.show_workers(workers.clone());
+    let counted = scrub.clone();
+    metrics.show_damage(move || counted.damaged());
 
     // The store of one instance is its own: while it is down this instance cannot pull.
     let health = Health::new(vec![Component::metadata(sql), Component::storage(LOCATION, engine, true)]);

@@ -23,7 +23,7 @@ type Read<T> = fn(&WorkerStatus) -> Option<T>;
 const COUNTERS: [(&str, &str, Read<u64>); 3] = [
     ("roadstead_worker_runs", "Steps that workers took, failed ones included", |w| Some(w.runs)),
     ("roadstead_worker_done", "Things that workers did", |w| Some(w.done_total)),
-    ("roadstead_worker_bytes", "Bytes of what workers did: of blobs removed", |w| Some(w.bytes_total)),
+    ("roadstead_worker_bytes", "Bytes of what workers did: of blobs removed, of objects read", |w| Some(w.bytes_total)),
 ];
 
 const GAUGES: [(&str, &str, Read<f64>); 5] = [

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use axum::Router;
 use roadstead_http::Metrics;
 use roadstead_metadata as metadata;
+use roadstead_metadata::records::damage::Kind;
 use roadstead_registry::SystemClock;
 use roadstead_storage::Operation;
-use roadstead_workers::{Progress, StepError, Supervisor, Worker};
+use roadstead_workers::{DamageCount, Progress, StepError, Supervisor, Worker};
 
 use crate::wire::Running;
 
@@ -76,6 +77,9 @@ async fn every_metric() {
     assert!(metrics.text().contains("roadstead_worker_oldest_seconds{worker=\"busy\"} 7.0\n"), "{}", metrics.text());
     metrics.show_lost_log_lines(|| 7);
     assert!(metrics.text().contains("roadstead_log_lines_lost_total 7\n"), "{}", metrics.text());
+    metrics.show_damage(|| vec![DamageCount { location: "eu".into(), kind: Kind::WrongHash, objects: 4 }]);
+    let line = "roadstead_damaged_objects{location=\"eu\",kind=\"wrong_hash\"} 4.0\n";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
     let all = &exported(of_the_server.text()) | &exported(&metrics.text());
     assert_eq!(all, documented());
 }

@@ -33,6 +33,12 @@ sql! {
         SELECT p.location_id, p.object_key, 0, $1 FROM blob b JOIN placement p ON p.digest = b.digest \
         WHERE b.digest IN ($2) AND b.doomed_at IS NOT NULL AND b.doomed_at <= $3 \
         ON CONFLICT (location_id, object_key) DO NOTHING";
+    REAP_DAMAGED = "INSERT INTO reap (location_id, object_key, attempts, not_before) \
+        SELECT d.location_id, d.object_key, 0, $1 FROM blob b JOIN damage d ON d.digest = b.digest AND d.kind <= 3 \
+        WHERE b.digest IN ($2) AND b.doomed_at IS NOT NULL AND b.doomed_at <= $3 \
+        ON CONFLICT (location_id, object_key) DO NOTHING";
+    DROP_DAMAGE = "DELETE FROM damage WHERE kind <= 3 AND digest IN \
+        (SELECT digest FROM blob WHERE digest IN ($1) AND doomed_at IS NOT NULL AND doomed_at <= $2)";
     DROP_PLACEMENTS = "DELETE FROM placement WHERE digest IN \
         (SELECT digest FROM blob WHERE digest IN ($1) AND doomed_at IS NOT NULL AND doomed_at <= $2)";
     DROP_OWED = "DELETE FROM owed WHERE digest IN \
@@ -92,13 +98,15 @@ pub fn unlink(repository: Uuid, digests: &[Digest], before: Millis) -> [Statemen
     ]
 }
 
-/// Removes blobs that nothing has used since `before`, and hands their objects to the reaper.
-pub fn remove(digests: &[Digest], before: Millis, now: Millis) -> [Statement; 6] {
+/// Removes blobs that nothing has used since `before`, and hands their objects, damaged ones too, to the reaper.
+pub fn remove(digests: &[Digest], before: Millis, now: Millis) -> [Statement; 8] {
     let list = || list(digests);
     [
         Statement::new(STILL_LINKED, vec![list()]),
         Statement::new(NOT_YET_DOOMED, vec![list(), before.into()]),
         Statement::new(REAP, vec![now.into(), list(), before.into()]),
+        Statement::new(REAP_DAMAGED, vec![now.into(), list(), before.into()]),
+        Statement::new(DROP_DAMAGE, vec![list(), before.into()]),
         Statement::new(DROP_PLACEMENTS, vec![list(), before.into()]),
         Statement::new(DROP_OWED, vec![list(), before.into()]),
         Statement::new(DROP_BLOBS, vec![list(), before.into()]),

@@ -6,6 +6,7 @@
 
 pub mod blob;
 pub mod collect;
+pub mod damage;
 pub mod location;
 pub mod manifest;
 pub mod placement;
@@ -13,6 +14,7 @@ pub mod preview;
 pub mod reap;
 pub mod referrer;
 pub mod repository;
+pub mod scrub;
 pub mod setting;
 pub mod tag;
 pub mod untagged;
@@ -23,6 +25,7 @@ pub fn all_sql() -> Vec<(&'static str, &'static str)> {
     [
         blob::SQL,
         collect::SQL,
+        damage::SQL,
         location::SQL,
         manifest::SQL,
         placement::SQL,
@@ -30,6 +33,7 @@ pub fn all_sql() -> Vec<(&'static str, &'static str)> {
         reap::SQL,
         referrer::SQL,
         repository::SQL,
+        scrub::SQL,
         setting::SQL,
         tag::SQL,
         untagged::SQL,

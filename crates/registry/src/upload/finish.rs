@@ -116,7 +116,7 @@ impl Registry {
             false => rehash(digest.algorithm(), location, &parts).await?.finish(),
         };
         verify(&digest, actual)?;
-        let key = new_object_key(&digest)?;
+        let key = ObjectKey::new(new_object_key(&digest))?;
         location.engine.compose(&sources, &key).await?;
         let placement = Placement { digest, location: location.id, object_key: key.to_string(), size };
         let ends = session.row.as_ref().map_or(Ends::Fresh(session.token.id), Ends::Staged);

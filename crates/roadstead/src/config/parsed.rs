@@ -25,6 +25,8 @@ pub struct Parsed {
     pub uploads: Uploads,
     /// Blobs that nothing names.
     pub gc: Gc,
+    /// Damage of what is stored.
+    pub scrub: Scrub,
     /// The log, on standard error.
     pub log: Log,
 }
@@ -38,6 +40,7 @@ impl Default for Parsed {
             metadata: Metadata::default(),
             uploads: Uploads::default(),
             gc: Gc::default(),
+            scrub: Scrub::default(),
             log: Log::default(),
         }
     }
@@ -168,6 +171,25 @@ pub struct Gc {
 impl Default for Gc {
     fn default() -> Self {
         Self { grace: Span::seconds(86_400), interval: Span::seconds(600), untagged: None }
+    }
+}
+
+/// Damage of what is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Scrub {
+    /// How long after the last pass over all blobs the next one begins by itself.
+    pub interval: Span,
+    /// Whether such a pass reads and hashes every blob. Otherwise it looks only whether they are there and of the right
+    /// size.
+    pub deep: bool,
+    /// Bytes that a pass reads in a second at most; at least `64KiB`.
+    pub rate: Size,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { interval: Span::seconds(7 * 86_400), deep: true, rate: Size::mebibytes(20) }
     }
 }
 

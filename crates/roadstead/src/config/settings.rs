@@ -23,6 +23,8 @@ pub struct Settings {
     pub uploads: Uploads,
     /// Blobs that nothing names.
     pub gc: Gc,
+    /// Damage of what is stored.
+    pub scrub: Scrub,
     /// The log.
     pub log: Log,
 }
@@ -79,6 +81,17 @@ pub struct Gc {
     pub untagged: Option<Duration>,
 }
 
+/// Damage of what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrub {
+    /// From the end of one pass to the beginning of the next.
+    pub interval: Duration,
+    /// Whether it hashes.
+    pub deep: bool,
+    /// Bytes read in a second.
+    pub rate: u64,
+}
+
 impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Http").field("listen", &self.listen).field("host", &self.host).finish_non_exhaustive()
@@ -132,7 +145,13 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
         interval: check.span("gc.interval", parsed.gc.interval, 1, 7 * 86_400),
         untagged: parsed.gc.untagged.map(|kept| check.span("gc.untagged", kept, 1, 100 * 365 * 86_400)),
     };
-    Settings { http: settings_http, blobs, metadata, uploads, gc, log: parsed.log }
+    let rate = parsed.scrub.rate.bytes();
+    if rate < 64 << 10 {
+        check.error("scrub.rate", "must be at least 64KiB".into());
+    }
+    let interval = check.span("scrub.interval", parsed.scrub.interval, 1, 100 * 365 * 86_400);
+    let scrub = Scrub { interval, deep: parsed.scrub.deep, rate };
+    Settings { http: settings_http, blobs, metadata, uploads, gc, scrub, log: parsed.log }
 }
 
 struct Check<'a> {

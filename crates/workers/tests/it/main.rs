@@ -6,6 +6,7 @@ mod collect;
 mod operations;
 mod reap;
 mod rig;
+mod scrub;
 mod supervisor;
 mod temporary;
 mod untagged;

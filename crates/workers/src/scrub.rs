@@ -1,0 +1,271 @@
+//! Scrub: compares what metadata says with what the stores hold, both ways, and names what is damaged.
+//!
+//! A run goes through known damage, then through the placements of a location, then through its objects, in pages whose
+//! end is committed, so that it goes on where it stood in any process. A deep run reads and hashes, at a limited rate.
+//! Between runs scrub clears away what damage no longer needs, and looks at once at copies that a pull met damaged.
+//!
+//! No finding is trusted at once. Before anything is committed the store must have shown that it is there and ours, and
+//! the object must have been found bad twice. Nothing that may still be wanted is deleted here: a damaged object is
+//! quarantined under its key until its blob has a whole copy again or is gone, and an object that nothing names is left
+//! for a grace after it was first seen.
+
+mod damage;
+mod look;
+mod objects;
+mod placements;
+mod suspects;
+mod tidy;
+mod turn;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use roadstead_metadata::records::damage::Kind;
+use roadstead_metadata::records::scrub::{self, Phase, Run};
+use roadstead_metadata::records::{damage as records, placement};
+use roadstead_metadata::{CommitError, Millis, Sql, Statement};
+use roadstead_registry::Registry;
+use roadstead_storage::Location;
+use uuid::Uuid;
+
+use crate::steady::Steady;
+use crate::{Progress, StepError, Worker, commit, millis};
+use suspects::Begun;
+use turn::{Pace, Turn};
+
+/// How often a whole pass begins by itself, unless configured.
+const INTERVAL: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Bytes read in a second, unless configured.
+const RATE: u64 = 20 << 20;
+/// How often it is looked whether a pass is due, and whether something can be cleared away.
+const PERIOD: Duration = Duration::from_secs(60);
+/// For how long the wall clock must have gone steadily before an age is believed, unless the grace is shorter.
+const STEADY: Duration = Duration::from_secs(10 * 60);
+
+/// Finds damage.
+#[derive(Debug)]
+pub struct Scrub {
+    registry: Arc<Registry>,
+    interval: Duration,
+    deep: bool,
+    rate: u64,
+    steady: Steady,
+    pace: Pace,
+    begun: Mutex<Option<Begun>>,
+    damaged: Mutex<Vec<DamageCount>>,
+}
+
+/// How many objects of a location are recorded as being of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamageCount {
+    /// The location's name.
+    pub location: String,
+    /// What is wrong with them.
+    pub kind: Kind,
+    /// How many.
+    pub objects: u64,
+}
+
+/// What is known of the scrub of one location.
+#[derive(Debug, Clone)]
+pub struct ScrubState {
+    /// The location's name.
+    pub location: String,
+    /// Its id.
+    pub id: Uuid,
+    /// Copies it should have.
+    pub placements: u64,
+    /// Its last run.
+    pub last: Option<Run>,
+}
+
+impl Scrub {
+    /// Works on the locations that `registry` is configured with.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        let (begun, damaged) = (Mutex::default(), Mutex::default());
+        let (steady, pace) = (Steady::default(), Pace::default());
+        Self { registry, interval: INTERVAL, deep: true, rate: RATE, steady, pace, begun, damaged }
+    }
+
+    /// Begins a whole pass every `interval` in place of every week.
+    pub fn with_interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// Whether passes that begin by themselves read and hash, as they do unless told otherwise.
+    pub fn with_deep(self, deep: bool) -> Self {
+        Self { deep, ..self }
+    }
+
+    /// Reads `rate` bytes in a second in place of 20 MiB.
+    pub fn with_rate(self, rate: u64) -> Self {
+        Self { rate, ..self }
+    }
+
+    /// Asks for a run over all locations; its id, or `None` while one is under way. Whoever asks wakes the worker.
+    pub async fn begin(&self, deep: bool, rate: Option<u64>) -> Result<Option<Uuid>, StepError> {
+        let (run, at) = (Uuid::now_v7(), self.registry.clock().now());
+        let locations = self.registry.locations().iter();
+        let begun = self.try_commit(locations.flat_map(|l| scrub::begin(l.id, run, deep, rate, at))).await?;
+        Ok(begun.then_some(run))
+    }
+
+    /// Stops the run that is under way, if there is one.
+    pub async fn stop(&self) -> Result<(), StepError> {
+        let at = self.registry.clock().now();
+        commit(&self.registry, self.registry.locations().iter().map(|location| scrub::stop(location.id, at))).await
+    }
+
+    /// The last run of each location.
+    pub async fn state(&self) -> Result<Vec<ScrubState>, StepError> {
+        let mut states = Vec::new();
+        for location in self.registry.locations().iter() {
+            let last = scrub::get(self.sql(), location.id).await?.and_then(|history| history.last);
+            let placements = placement::count(self.sql(), location.id).await?;
+            states.push(ScrubState { location: location.name.clone(), id: location.id, placements, last });
+        }
+        Ok(states)
+    }
+
+    /// How many objects are damaged or orphans, as last counted; every kind of every location.
+    pub fn damaged(&self) -> Vec<DamageCount> {
+        self.damaged.lock().clone()
+    }
+
+    fn sql(&self) -> &dyn Sql {
+        &**self.registry.sql()
+    }
+
+    /// Commits, `false` when others changed what it was about.
+    async fn try_commit(&self, statements: impl IntoIterator<Item = Statement>) -> Result<bool, StepError> {
+        match commit(&self.registry, statements).await {
+            Err(StepError::Commit(CommitError::Conflict(why))) => {
+                tracing::debug!(why, "what scrub found has changed meanwhile");
+                Ok(false)
+            }
+            committed => committed.map(|()| true),
+        }
+    }
+
+    /// Orphans first seen no later than this may be nobody's; `None` while the clock cannot be believed.
+    fn orphaned_before(&self) -> Option<Millis> {
+        let grace = self.registry.limits().grace;
+        let now = self.steady.now(&**self.registry.clock(), STEADY.min(grace))?;
+        Some(now - millis(grace))
+    }
+
+    /// One unit of work at a location.
+    async fn at(&self, location: &Location) -> Result<Work, StepError> {
+        let history = scrub::get(self.sql(), location.id).await?;
+        let Some(history) = history else { return Ok(Work::default()) };
+        match history.running() {
+            Some(run) => self.advance(location, run).await,
+            None => {
+                let last = history.last.as_ref().and_then(|run| run.ended_at).unwrap_or(history.since);
+                let due = self.registry.clock().now().saturating_sub(last) >= millis(self.interval);
+                Ok(Work { due, done: self.tidy(location).await?, ..Work::default() })
+            }
+        }
+    }
+
+    /// Moves a run on and saves how far it came, also when it came to a failure.
+    async fn advance(&self, location: &Location, was: &Run) -> Result<Work, StepError> {
+        let mut run = was.clone();
+        let rate = run.rate.unwrap_or(self.rate);
+        let mut turn = Turn::begin(&**self.registry.clock(), Some((&self.pace, rate)));
+        let result = match run.phase {
+            Phase::Damage => self.look_at_damage(location, &mut run, &mut turn).await,
+            Phase::Placements => self.look_at_placements(location, &mut run, &mut turn).await,
+            Phase::Objects => self.look_at_objects(location, &mut run).await,
+        };
+        run.counts.bytes += turn.bytes;
+        let saved = run == *was || self.try_commit(scrub::save(location.id, &run, self.registry.clock().now())).await?;
+        result?;
+        if saved && run.ended_at.is_some() {
+            tell(location, &run);
+        }
+        let done = (run.counts.objects - was.counts.objects).max(1);
+        Ok(Work { running: true, done, bytes: turn.bytes, due: false })
+    }
+
+    /// Counts what is recorded, for the metrics.
+    async fn count(&self) -> Result<u64, StepError> {
+        let mut all = Vec::new();
+        for location in self.registry.locations().iter() {
+            let counts = records::counts(self.sql(), location.id).await?;
+            for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Reaped) {
+                let objects = counts.iter().find(|(found, _)| *found == kind).map_or(0, |(_, count)| *count);
+                all.push(DamageCount { location: location.name.clone(), kind, objects });
+            }
+        }
+        let damaged = all.iter().filter(|count| count.kind != Kind::Orphan).map(|count| count.objects).sum();
+        *self.damaged.lock() = all;
+        Ok(damaged)
+    }
+}
+
+/// What was done in one step.
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
+    /// Whether a run is under way.
+    running: bool,
+    /// Whether one is due.
+    due: bool,
+    done: u64,
+    bytes: u64,
+}
+
+#[async_trait]
+impl Worker for Scrub {
+    fn name(&self) -> &'static str {
+        "scrub"
+    }
+
+    fn period(&self) -> Duration {
+        // Not much later than an orphan's grace ends.
+        PERIOD.min(self.interval).min(self.registry.limits().grace.max(Duration::from_secs(1)))
+    }
+
+    /// Fails only when no location made progress, so that one that is away does not slow down the others.
+    async fn step(&self) -> Result<Progress, StepError> {
+        let (mut all, mut failed) = self.look_at_suspects().await;
+        for location in self.registry.locations().iter() {
+            match self.at(location).await {
+                Ok(work) => {
+                    all.running |= work.running;
+                    all.due |= work.due;
+                    all.done += work.done;
+                    all.bytes += work.bytes;
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if all.due && !all.running && failed.is_none() && self.begin(self.deep, None).await?.is_some() {
+            all.done += 1;
+        }
+        let backlog = Some(self.count().await?);
+        match failed {
+            Some(error) if all.done == 0 => Err(error),
+            _ => Ok(Progress { done: all.done, more: true, backlog, bytes: all.bytes, oldest: None }),
+        }
+    }
+}
+
+fn tell(location: &Location, run: &Run) {
+    let counts = run.counts;
+    tracing::info!(
+        location = location.name,
+        deep = run.deep,
+        objects = counts.objects,
+        bytes = counts.bytes,
+        missing = counts.missing,
+        wrong_size = counts.wrong_size,
+        wrong_hash = counts.wrong_hash,
+        unreadable = counts.unreadable,
+        orphans = counts.orphans,
+        repaired = counts.repaired,
+        "scrub ended"
+    );
+}
