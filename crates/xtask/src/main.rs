@@ -12,6 +12,7 @@
     reason = "a command-line tool for developers: it prints, reads and writes the tree it is run in"
 )]
 
+mod bench;
 mod ci;
 mod clients;
 mod conformance;
@@ -53,6 +54,8 @@ enum Verb {
         /// Names of patches, without `.patch`.
         names: Vec<String>,
     },
+    /// Measure the release binary beside docker-registry; no part of `ci`.
+    Bench(bench::Options),
     /// Kill, collect and verify for hours on the release binary; no part of `ci`.
     Soak {
         /// How often each test kills the server.
@@ -92,6 +95,7 @@ fn carry_out(verb: Verb) -> Result<bool, Failure> {
             context.mutants = names;
             vec!["mutants".to_owned()]
         }
+        Verb::Bench(options) => return bench::run(&context, &options).map(|()| true),
         Verb::Soak { rounds, seconds } => return suites::soak(&context, rounds, seconds).map(|()| true),
         Verb::Stage(words) => words,
     };

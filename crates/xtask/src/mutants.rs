@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use self::patch::Patch;
-use crate::process::{capture, last_lines, output};
+use crate::process::{capture, last_lines, output, unlike_a_build};
 use crate::stage::{Context, Failure, Outcome};
 use crate::tidy::tracked;
 
@@ -170,5 +170,6 @@ fn cargo_test(context: &Context, tree: &Path, patch: &Patch, seconds: &str) -> C
         "test",
     ]);
     command.args(patch.arguments());
+    unlike_a_build(&mut command);
     command
 }

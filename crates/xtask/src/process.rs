@@ -10,7 +10,19 @@ use crate::stage::{Context, Failure};
 pub(crate) fn cargo(context: &Context, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&context.root).args(arguments);
+    unlike_a_build(&mut command);
     command
+}
+
+/// Takes away what `cargo run` put into this program's environment about its own package: build scripts watch some of
+/// it, and would run again for a cargo that is started from here and once more for one that is not.
+pub(crate) fn unlike_a_build(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_CRATE_NAME" {
+            command.env_remove(&name);
+        }
+    }
 }
 
 /// The command as a person would type it.
