@@ -8,6 +8,7 @@
 
 mod gc;
 mod lines;
+mod scrub;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
-use roadstead_workers::{Collection, Supervisor, WorkerStatus};
+use roadstead_workers::{Collection, Scrub, Supervisor, WorkerStatus};
 use serde_json::json;
 
 /// The admin API over the background work of an instance.
@@ -25,12 +26,13 @@ use serde_json::json;
 pub struct AdminApi {
     workers: Arc<Supervisor>,
     collection: Arc<Collection>,
+    scrub: Arc<Scrub>,
 }
 
 impl AdminApi {
-    /// Shows `workers` and runs `collection` when asked to.
-    pub fn new(workers: Arc<Supervisor>, collection: Arc<Collection>) -> Self {
-        Self { workers, collection }
+    /// Shows `workers`, of which one is `scrub`, and runs `collection` and `scrub` when asked to.
+    pub fn new(workers: Arc<Supervisor>, collection: Arc<Collection>, scrub: Arc<Scrub>) -> Self {
+        Self { workers, collection, scrub }
     }
 
     /// The API as a router; what it does not know is 404.
@@ -38,6 +40,7 @@ impl AdminApi {
         Router::new()
             .route("/api/v1/workers", get(workers))
             .route("/api/v1/gc", post(gc::run))
+            .route("/api/v1/scrub", get(scrub::show).post(scrub::begin).delete(scrub::stop))
             .fallback(unknown)
             .with_state(self)
     }

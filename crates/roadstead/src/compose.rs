@@ -152,7 +152,7 @@ async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftS
         Some(host) => api.with_host(host),
         None => api,
     };
-    let admin = AdminApi::new(workers.clone(), Arc::new(Collection::new(collect, reaper)));
+    let admin = AdminApi::new(workers.clone(), Arc::new(Collection::new(collect, reaper)), scrub);
     let admin = administer(settings, admin);
     let app = App::new(health, metrics, api.router());
     Ok(Composed { metadata, workers, registry, app, _prober: prober, _admin: admin })

@@ -26,7 +26,7 @@ pub use collect::Collect;
 pub use collection::{Collection, Totals, Turn};
 pub use operations::PurgeOperations;
 pub use reap::Reaper;
-pub use scrub::{DamageCount, Scrub, ScrubState};
+pub use scrub::{DamageCount, DamagedObject, Scrub, ScrubState};
 pub use status::{WorkerState, WorkerStatus};
 pub use supervisor::Supervisor;
 pub use temporary::SweepTemporary;

@@ -13,6 +13,7 @@ mod damage;
 mod look;
 mod objects;
 mod placements;
+mod report;
 mod suspects;
 mod tidy;
 mod turn;
@@ -32,6 +33,7 @@ use uuid::Uuid;
 
 use crate::steady::Steady;
 use crate::{Progress, StepError, Worker, commit, millis};
+pub use report::DamagedObject;
 use suspects::Begun;
 use turn::{Pace, Turn};
 

@@ -100,6 +100,13 @@ impl Answer {
         }
     }
 
+    /// All of an answer that is one object.
+    pub(super) async fn whole<T: DeserializeOwned>(self) -> Result<T, Refused> {
+        let gone = |error| told(format!("the instance went away before it was done: {error}"));
+        let body = self.response.into_body().collect().await.map_err(gone)?.to_bytes();
+        serde_json::from_slice(&body).map_err(|error| told(format!("not understood: {error}")))
+    }
+
     async fn refusal(self) -> Refused {
         let status = self.response.status();
         let body = self.response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();

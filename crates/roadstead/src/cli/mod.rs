@@ -1,13 +1,14 @@
 //! The command line: one file per verb.
 //!
-//! Exit codes, for every verb: 0 done; 1 failed; 2 the command line or the configuration is wrong, nothing was
-//! started; 3 the data on disk is refused, and a person has to decide; 4 the metadata engine stopped for good while it
-//! served, and a new start may recover.
+//! Exit codes, for every verb: 0 done; 1 failed, or, of `scrub`, something is damaged; 2 the command line or
+//! the configuration is wrong, nothing was started; 3 the data on disk is refused, and a person has to decide; 4 the metadata
+//! engine stopped for good while it served, and a new start may recover.
 
 mod admin;
 mod config;
 pub(crate) mod descriptors;
 mod gc;
+mod scrub;
 mod serve;
 mod signals;
 mod version;
@@ -48,7 +49,7 @@ impl From<Exit> for ExitCode {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed
+  1  failed; of scrub: something is damaged
   2  the command line or the configuration is wrong; nothing was started
   3  the data on disk is refused; the message says what to do
   4  the metadata engine stopped for good while it served; start again";
@@ -67,6 +68,8 @@ enum Verb {
     Serve(serve::Arguments),
     /// Collect now what nothing names any more, on the running instance
     Gc(gc::Arguments),
+    /// Look for damage now, on the running instance
+    Scrub(scrub::Arguments),
     /// Check or describe the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -95,6 +98,7 @@ pub fn run() -> ExitCode {
     let exit = match Arguments::parse().verb {
         Verb::Serve(arguments) => serve::run(&arguments),
         Verb::Gc(arguments) => gc::run(&arguments),
+        Verb::Scrub(arguments) => scrub::run(&arguments),
         Verb::Config(ConfigVerb::Check { file }) => config::check(file.as_deref()),
         Verb::Config(ConfigVerb::Reference) => print(&crate::config::reference::page()),
         Verb::Version { json } => version::run(json),

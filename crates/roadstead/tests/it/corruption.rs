@@ -139,13 +139,13 @@ fn pull(server: &Server, digest: &str) -> (String, u64) {
 }
 
 /// The file of a blob: of several copies the one that was pushed last.
-fn file_of(server: &Server, digest: &str) -> PathBuf {
+pub(crate) fn file_of(server: &Server, digest: &str) -> PathBuf {
     let hex = digest.trim_start_matches("sha256:");
     let found = files(&server.directory().join("blobs/blobs"));
     found.into_iter().rfind(|file| file.to_string_lossy().contains(hex)).expect("the blob's file")
 }
 
-fn flip_at(file: &Path, at: u64) {
+pub(crate) fn flip_at(file: &Path, at: u64) {
     use std::os::unix::fs::FileExt as _;
     let opened = File::options().read(true).write(true).open(file).unwrap();
     let mut byte = [0];

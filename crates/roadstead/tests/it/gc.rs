@@ -11,7 +11,7 @@ fn launch() -> Launch {
     crate::scale::launch().set("ROADSTEAD_GC__GRACE", "1s").set("ROADSTEAD_GC__INTERVAL", "7d")
 }
 
-fn roadstead(directory: &Path, words: &[&str]) -> Output {
+pub(crate) fn roadstead(directory: &Path, words: &[&str]) -> Output {
     let inherited = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("ROADSTEAD_"));
     let binary = std::env::var("ROADSTEAD_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_roadstead").to_owned());
     let mut command = Command::new(binary);

@@ -15,5 +15,6 @@ mod fatal;
 mod gc;
 mod log;
 mod scale;
+mod scrub;
 mod smoke;
 mod strace;

@@ -1,0 +1,186 @@
+//! `roadstead scrub`: has the running instance look for damage now, and tells what it finds.
+
+use std::io::{IsTerminal as _, stderr};
+use std::time::Duration;
+
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::admin::{Instance, Refused, block_on};
+use super::{Exit, complain, print};
+use crate::config::units::Size;
+
+/// How often the run is asked how far it is.
+const LOOK: Duration = Duration::from_millis(500);
+/// So many failed steps in a row are no hiccup.
+const FAILURES: u32 = 3;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing is damaged
+  1  something is damaged, or the run failed
+  2  the command line or the configuration is wrong";
+
+/// What the command line asked for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    instance: Instance,
+    /// Read and hash every blob; otherwise only look whether each is there and of the right size
+    #[arg(long)]
+    deep: bool,
+    /// Bytes to read in a second at most, as in 100MiB; without it as `scrub.rate` says
+    #[arg(long, value_name = "SIZE")]
+    rate: Option<Size>,
+    /// Print JSON, one object a line; the last has `"event": "end"`
+    #[arg(long)]
+    json: bool,
+}
+
+/// See the admin API's `GET /api/v1/scrub`.
+#[derive(Debug, Deserialize)]
+struct Told {
+    running: bool,
+    failures: Option<u32>,
+    last_error: Option<String>,
+    locations: Vec<Location>,
+    orphans: u64,
+    damaged: Vec<Damaged>,
+    next: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Location {
+    placements: u64,
+    last: Option<Run>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Run {
+    stopped: bool,
+    objects: u64,
+    bytes: u64,
+    repaired: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Damaged {
+    location: String,
+    key: String,
+    digest: String,
+    kind: String,
+    found_at: i64,
+    repositories: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    objects: u64,
+    of: u64,
+    bytes: u64,
+    repaired: u64,
+}
+
+impl Told {
+    fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for location in &self.locations {
+            totals.of += location.placements;
+            if let Some(run) = &location.last {
+                totals.objects += run.objects;
+                totals.bytes += run.bytes;
+                totals.repaired += run.repaired;
+            }
+        }
+        totals
+    }
+}
+
+/// Looks for damage, and tells how it goes.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    match block_on(scrub(arguments)) {
+        Ok(exit) => exit,
+        Err(Refused::Configuration) => Exit::Usage,
+        Err(Refused::Told(text)) => {
+            complain(&format!("error: {text}\n"));
+            Exit::Failed
+        }
+    }
+}
+
+async fn scrub(arguments: &Arguments) -> Result<Exit, Refused> {
+    let wish = json!({ "deep": arguments.deep, "rate": arguments.rate.map(Size::bytes) });
+    arguments.instance.ask(Method::POST, "/api/v1/scrub", Some(wish)).await?;
+    let told = ended(arguments).await?;
+    let (totals, orphans) = (told.totals(), told.orphans);
+    if told.locations.iter().filter_map(|location| location.last.as_ref()).any(|run| run.stopped) {
+        return Err(Refused::Told("the run was stopped before its end".into()));
+    }
+    let mut damaged = 0;
+    let mut page = told;
+    loop {
+        for object in &page.damaged {
+            damaged += 1;
+            print(&line(arguments.json, object));
+        }
+        let Some(next) = &page.next else { break };
+        page = ask(arguments, &format!("/api/v1/scrub?{next}")).await?;
+    }
+    let Totals { objects, bytes, repaired, .. } = totals;
+    let printed = if arguments.json {
+        let end = json!({
+            "event": "end", "objects": objects, "bytes": bytes, "repaired": repaired, "damaged": damaged, "orphans": orphans,
+        });
+        print(&format!("{end}\n"))
+    } else {
+        let repaired = if repaired == 0 { String::new() } else { format!(", {repaired} whole again") };
+        let orphans = if orphans == 0 { String::new() } else { format!(", {orphans} that nothing names") };
+        print(&format!("{objects} objects looked at, {bytes} bytes read: {damaged} damaged{repaired}{orphans}\n"))
+    };
+    Ok(if damaged > 0 { Exit::Failed } else { printed })
+}
+
+/// A damaged object, for a script or for a person.
+fn line(json: bool, object: &Damaged) -> String {
+    if json {
+        let Damaged { location, key, digest, kind, found_at, repositories } = object;
+        let event = json!({
+            "event": "damaged", "location": location, "key": key, "digest": digest, "kind": kind, "found_at": found_at,
+            "repositories": repositories,
+        });
+        return format!("{event}\n");
+    }
+    let links =
+        if object.repositories.is_empty() { "no repository".to_owned() } else { object.repositories.join(", ") };
+    format!("{} {} at {}: {} (linked by {links})\n", object.kind, object.digest, object.location, object.key)
+}
+
+/// Waits for the end of the run.
+async fn ended(arguments: &Arguments) -> Result<Told, Refused> {
+    // Progress overwrites itself, which only a terminal shows well.
+    let progress = !arguments.json && stderr().is_terminal();
+    loop {
+        let told = ask(arguments, "/api/v1/scrub").await?;
+        if !told.running {
+            complain(if progress { "\r\x1b[K" } else { "" });
+            return Ok(told);
+        }
+        if let (Some(FAILURES..), Some(error)) = (told.failures, &told.last_error) {
+            return Err(Refused::Told(format!("the run cannot go on, and does when this has passed: {error}")));
+        }
+        let totals = told.totals();
+        if progress {
+            complain(&format!("\r{} of {} objects, {} bytes read", totals.objects, totals.of, totals.bytes));
+        } else if arguments.json {
+            let Totals { objects, of, bytes, .. } = totals;
+            print(&format!("{}\n", json!({ "event": "progress", "objects": objects, "of": of, "bytes": bytes })));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn ask(arguments: &Arguments, path: &str) -> Result<Told, Refused> {
+    arguments.instance.ask(Method::GET, path, None).await?.whole().await
+}
