@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use parking_lot::Mutex;
-use roadstead_oci::{Algorithm, Digest};
-use roadstead_registry::{Error, Registry};
+use roadstead_oci::{Algorithm, Digest, RepositoryName};
+use roadstead_registry::{Action, Caller, Error, Limits, Parts, Policy, Registry};
 use roadstead_storage::{
     Engine, Error as StorageError, Extend, Listed, Memory, ObjectKey, ObjectRead, ObjectStat, Part, Version, Writer,
 };
@@ -224,4 +224,35 @@ async fn a_manifest_that_is_kept_as_a_blob_is_verified_too() {
     }
     store.tamper(&chunks(&bytes, 64 << 10)).await;
     assert_eq!(rig.registry.manifest(&ME, &name("a/b"), &reference("v1")).await.unwrap().bytes, bytes);
+}
+
+/// Pulls for everybody, pushes for nobody.
+#[derive(Debug)]
+struct Readers;
+
+impl Policy for Readers {
+    fn decide(&self, _: &Caller, action: Action, _: &RepositoryName) -> Result<(), Error> {
+        if action == Action::Pull { Ok(()) } else { Err(Error::Unauthorized) }
+    }
+}
+
+#[tokio::test]
+async fn a_blob_without_a_copy_is_unknown_to_a_pusher_and_damaged_to_a_reader() {
+    let rig = Rig::new().await;
+    let digest = rig.push("a/b", b"no copy left").await;
+    let readers = Registry::start(Parts {
+        sql: rig.sql.clone(),
+        locations: rig.registry.locations().clone(),
+        clock: rig.clock.clone(),
+        policy: Arc::new(Readers),
+        limits: Limits::default(),
+    });
+    let readers = readers.await.unwrap();
+    assert_eq!(readers.blob_stat(&ME, &name("a/b"), &digest).await.unwrap(), 12);
+    rig.commit("DELETE FROM placement").await;
+    assert!(matches!(readers.blob_stat(&ME, &name("a/b"), &digest).await, Err(Error::Damaged(_))));
+    assert!(matches!(rig.registry.blob_stat(&ME, &name("a/b"), &digest).await, Err(Error::BlobUnknown(_))));
+    for registry in [&readers, &rig.registry] {
+        assert!(matches!(registry.open_blob(&ME, &name("a/b"), &digest).await, Err(Error::Damaged(_))));
+    }
 }

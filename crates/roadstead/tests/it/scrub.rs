@@ -1,6 +1,8 @@
 //! `roadstead scrub` against a running server whose store was damaged, as an operator types it.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::Output;
 
 use roadstead_testkit::{Image, Seed, Server, digest};
@@ -101,4 +103,41 @@ fn a_pull_of_a_damaged_blob_names_it_at_once() {
         std::thread::yield_now();
     }
     assert!(server.output().contains("damaged object"), "{}", server.output());
+}
+
+/// An answer of the admin API: status and body.
+fn admin(server: &Server, request: &str) -> (u16, Value) {
+    let (head, body) = request.split_once(' ').map_or((request, ""), |(method, body)| (method, body));
+    let mut socket = UnixStream::connect(server.directory().join("metadata/admin.sock")).unwrap();
+    let length = body.len();
+    let text = format!(
+        "{head} /api/v1/scrub HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    socket.write_all(text.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+#[test]
+fn a_run_survives_a_crash_goes_alone_and_can_be_stopped() {
+    let server = crate::scale::launch().start();
+    server.client().push_image("team/app", "v1", &Image::generate(Seed(3), &[2_000_000])).unwrap();
+    let (status, answer) = admin(&server, r#"POST {"deep": true, "rate": 65536}"#);
+    assert_eq!(status, 202, "{answer}");
+    let run = answer["run"].clone();
+    let server = crate::scale::launch().start_on(server.kill9());
+    let (status, told) = admin(&server, "GET");
+    assert_eq!((status, &told["running"]), (200, &true.into()), "{told}");
+    assert_eq!(told["locations"][0]["last"]["run"], run);
+    assert_eq!(admin(&server, r#"POST {"deep": false}"#).0, 409);
+    assert_eq!(admin(&server, r#"POST {"depe": true}"#).0, 400);
+    let refused = scrub(&server, &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("under way"), "{refused:?}");
+    assert_eq!(admin(&server, "DELETE").0, 204);
+    let (_, told) = admin(&server, "GET");
+    assert_eq!((&told["running"], &told["locations"][0]["last"]["stopped"]), (&false.into(), &true.into()));
+    assert_eq!(scrub(&server, &[]).status.code(), Some(0));
 }
