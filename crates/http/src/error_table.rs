@@ -240,7 +240,7 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
         Error::Unsupported(_) => Row::new(StatusCode::BAD_REQUEST, Code::Unsupported, message),
         Error::Contended => Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(1),
         Error::ReadOnly(cause) => {
-            tracing::warn!(%cause, "refused a write: metadata is read-only");
+            tracing::warn!(%cause, "refused a write: the registry is read-only");
             let message = "the registry is read-only for now: pulls work, pushes do not; try again later";
             Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(10)
         }
@@ -256,7 +256,9 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
         }
         Error::Full(cause) => {
             tracing::error!(%cause, "refused a push: storage is full");
-            Row::new(StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable, "the registry's storage is full").close()
+            // Somebody has to make room first, and the collector makes some by itself.
+            let message = "the registry's storage is full; try again later";
+            Row::new(StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable, message).retry_after(60).close()
         }
         Error::Damaged(cause) => {
             tracing::error!(%cause, "stored content is damaged");

@@ -22,6 +22,8 @@ pub(crate) enum Outcome {
     Committed(Committed),
     /// It did not happen, or nobody knows.
     Refused(CommitError),
+    /// hiqlite waited long enough. It may happen yet, or have happened.
+    Silent(String),
     /// The log has it, the state machine could not carry it out. The text says why.
     Diverged(String),
 }
@@ -61,7 +63,8 @@ pub(crate) fn sort(answer: Result<Vec<Result<usize, Error>>, Error>) -> Outcome 
             Outcome::Refused(CommitError::Unavailable(text))
         }
         error if error.is_forward_to_leader().is_some() => Outcome::Refused(CommitError::Unavailable(text)),
-        // Everything else can come after the append: time limits, a core that stopped, a connection that broke.
+        Error::Timeout(_) => Outcome::Silent(text),
+        // Everything else can come after the append: a core that stopped, a connection that broke.
         _ => Outcome::Refused(CommitError::Unknown(text)),
     }
 }

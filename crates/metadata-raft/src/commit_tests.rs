@@ -9,6 +9,7 @@ fn refused(text: &str) -> String {
         Outcome::Refused(CommitError::Failed(_)) => "failed".to_owned(),
         Outcome::Refused(other) => format!("{other:?}"),
         Outcome::Diverged(_) => "diverged".to_owned(),
+        Outcome::Silent(_) => "silent".to_owned(),
     }
 }
 
@@ -50,8 +51,9 @@ fn what_this_machine_could_not_do_is_unknown() {
 
 #[test]
 fn a_lost_answer_is_unknown() {
+    let outcome = sort(Err(Error::Timeout("local client write timed out".to_owned())));
+    assert!(matches!(outcome, Outcome::Silent(_)), "{outcome:?}");
     for error in [
-        Error::Timeout("local client write timed out".to_owned()),
         Error::Connect("request timed out".to_owned()),
         Error::Channel("closed".to_owned()),
         Error::Error("response channel closed".into()),

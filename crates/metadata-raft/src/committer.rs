@@ -11,12 +11,13 @@
 //!
 //! hiqlite stops waiting for an answer after 30 s. The same transaction is then submitted once more, and the second
 //! answer tells the outcome of both: nothing stands between the two in the log, and the operation ids let only one
-//! happen, now and on replay. Without a second answer the database counts as behind its log.
+//! happen, now and on replay. While hiqlite only keeps silent, as it does on a disk that hangs, this goes on; after
+//! another failure without a second answer the database counts as behind its log.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use roadstead_metadata::{BATCH_BYTES, BATCH_STATEMENTS, Batch, CommitError, Committed, Revision};
+use roadstead_metadata::{BATCH_BYTES, BATCH_STATEMENTS, Batch, CommitError, Committed, Revision, Status};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -29,6 +30,9 @@ const QUEUE: usize = 256;
 /// What a committer works on: hiqlite and the mark.
 #[async_trait]
 pub(crate) trait Ground: Send + Sync + 'static {
+    /// Why nothing can be written now, if so; as long as that takes to find out.
+    async fn ready(&self) -> Result<(), String>;
+
     /// Carries out one transaction as one log entry.
     async fn carry_out(&self, statements: Statements) -> Outcome;
 
@@ -135,7 +139,9 @@ impl<G: Ground> Task<G> {
                 refuse(group, || CommitError::Unavailable(reason.clone()));
             }
             Outcome::Refused(error) => refuse(group, || CommitError::Unknown(error.to_string())),
-            Outcome::Diverged(reason) => refuse(group, || CommitError::Unknown(reason.clone())),
+            Outcome::Silent(reason) | Outcome::Diverged(reason) => {
+                refuse(group, || CommitError::Unknown(reason.clone()));
+            }
         }
     }
 
@@ -144,7 +150,9 @@ impl<G: Ground> Task<G> {
             match self.settle(std::mem::take(&mut waiting.statements)).await {
                 Outcome::Committed(committed) => self.acknowledge(vec![waiting], committed),
                 Outcome::Refused(error) => answer(waiting, Err(error)),
-                Outcome::Diverged(reason) => answer(waiting, Err(CommitError::Unknown(reason))),
+                Outcome::Silent(reason) | Outcome::Diverged(reason) => {
+                    answer(waiting, Err(CommitError::Unknown(reason)));
+                }
             }
         }
     }
@@ -157,10 +165,15 @@ impl<G: Ground> Task<G> {
             let reason = "the database is behind its log until the next start";
             return Outcome::Refused(CommitError::Unavailable(reason.to_owned()));
         }
+        let _under_way = self.health.committing();
+        if let Err(reason) = self.ground.ready().await {
+            self.health.set(Status::ReadOnly(reason.clone()));
+            return Outcome::Refused(CommitError::Unavailable(reason));
+        }
         // Until here nobody is answered, so whoever knows of the change finds another revision.
         let _changing = self.revision.changing();
-        let outcome = match self.ground.carry_out(statements.clone()).await {
-            Outcome::Refused(CommitError::Unknown(_)) => match self.ground.carry_out(statements).await {
+        let outcome = match self.answer_to(&statements).await {
+            Outcome::Refused(CommitError::Unknown(_)) => match self.answer_to(&statements).await {
                 Outcome::Refused(CommitError::Unknown(reason)) => Outcome::Diverged(reason),
                 known => known,
             },
@@ -171,6 +184,16 @@ impl<G: Ground> Task<G> {
             self.health.diverged(reason);
         }
         outcome
+    }
+
+    /// Submits a transaction until there is an answer. A core that ended does answer.
+    async fn answer_to(&self, statements: &Statements) -> Outcome {
+        loop {
+            match self.ground.carry_out(statements.clone()).await {
+                Outcome::Silent(reason) => tracing::warn!(reason, "metadata: a commit has no answer yet, asking again"),
+                answer => return answer,
+            }
+        }
     }
 
     /// Lets the callers go once the mark includes what they committed, while the next group is under way.

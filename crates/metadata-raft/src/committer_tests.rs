@@ -24,6 +24,7 @@ struct Fake {
     may_end: Semaphore,
     raised: AtomicUsize,
     may_raise: Semaphore,
+    footing: Mutex<Result<(), String>>,
 }
 
 struct Case {
@@ -43,6 +44,7 @@ impl Case {
             may_end: Semaphore::new(0),
             raised: AtomicUsize::new(0),
             may_raise: Semaphore::new(Semaphore::MAX_PERMITS),
+            footing: Mutex::new(Ok(())),
         });
         let health = Arc::<Health>::default();
         let (committer, task) = Committer::start(Arc::clone(&ground), Arc::clone(&health));
@@ -90,6 +92,10 @@ impl Case {
 
 #[async_trait]
 impl Ground for Fake {
+    async fn ready(&self) -> Result<(), String> {
+        self.footing.lock().unwrap().clone()
+    }
+
     async fn carry_out(&self, statements: Statements) -> Outcome {
         let own = [base::TAKE_OPERATION, COUNT_COMMIT];
         let notes: Vec<&str> = statements.iter().map(|s| s.0.as_ref()).filter(|text| !own.contains(text)).collect();
@@ -199,6 +205,32 @@ async fn an_outcome_that_nobody_knows_is_found_out() {
     let unknown = case.under_way().await.await;
     assert!(matches!(unknown, Err(CommitError::Unknown(_))), "{unknown:?}");
     assert!(case.health.has_diverged(), "what nobody knows may be missing in the database");
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_is_waited_for() {
+    let case = Case::new(|before, _| match before {
+        0..5 => Outcome::Silent("no answer within 30 s".to_owned()),
+        _ => Outcome::Committed(Committed { replayed: true }),
+    });
+    case.let_end();
+    assert!(case.under_way().await.await.unwrap().replayed);
+    assert_eq!(case.seen().len(), 6);
+    assert!(!case.health.has_diverged());
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_now_is_refused_before_hiqlite_hears_of_it() {
+    let case = Case::new(|_, _| Outcome::Committed(DONE));
+    case.let_end();
+    *case.ground.footing.lock().unwrap() = Err("the directory is gone".to_owned());
+    let refused = case.submit(&["lost"]).await.pop().unwrap().await;
+    assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");
+    assert_eq!(case.health.status(), Status::ReadOnly("the directory is gone".to_owned()));
+    assert_eq!(case.seen().len(), 0);
+    *case.ground.footing.lock().unwrap() = Ok(());
+    case.submit(&["kept"]).await.pop().unwrap().await.unwrap();
+    assert_eq!(case.seen(), [["kept"]]);
 }
 
 #[tokio::test]

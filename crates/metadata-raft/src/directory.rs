@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::OpenError;
 use crate::durable::{make_directory, publish, sync_directory, sync_file};
+use crate::footing::Footing;
 
 /// An open metadata directory, locked against every other process.
 #[derive(Debug)]
@@ -60,6 +61,15 @@ impl Directory {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the node stands on, once hiqlite has made its directories.
+    pub(crate) fn footing(&self) -> Result<Footing, OpenError> {
+        let file = self.path.join("lock");
+        // Not a duplicate of the handle that has the lock, which would keep it.
+        let pulse = OpenOptions::new().write(true).open(&file).map_err(OpenError::io("open", &file))?;
+        let folders = ["logs", "state_machine/db", "state_machine/snapshots"].map(|folder| self.raft().join(folder));
+        Footing::new(&self.path, folders.into(), pulse, format!("{}\n", std::process::id()).into_bytes())
     }
 
     /// hiqlite's own directory.

@@ -15,6 +15,7 @@ use crate::commit::{self, Outcome, Statements};
 use crate::committer::{Committer, Ground};
 use crate::directory::Directory;
 use crate::disk::Reserve;
+use crate::footing::Trier;
 use crate::high_water::Raiser;
 use crate::node::{self, Role};
 use crate::opening::{self, Opened};
@@ -47,10 +48,15 @@ struct Running {
 struct Node {
     client: Client,
     raiser: Raiser,
+    trier: Trier,
 }
 
 #[async_trait]
 impl Ground for Node {
+    async fn ready(&self) -> Result<(), String> {
+        self.trier.try_writing().await
+    }
+
     async fn carry_out(&self, statements: Statements) -> Outcome {
         commit::sort(self.client.txn(statements).await)
     }
@@ -73,17 +79,20 @@ impl RaftSql {
     /// Opens a metadata directory, making it when absent. Answers when reads and commits work and everything that
     /// was ever acknowledged is there; otherwise it refuses.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let Opened { directory, cluster, client, raiser, reserve, snapshots } = opening::open(&options).await?;
+        let Opened { directory, cluster, client, raiser, reserve, footing, trier, snapshots } =
+            opening::open(&options).await?;
         let health = Arc::new(Health::default());
         health.note(&node::role(&client).await);
         let watched = Watched {
             reserve: Arc::clone(&reserve),
+            footing,
+            patience: 2 * options.timings.commit,
             logs: directory.raft().join("logs"),
             snapshots,
             every: options.timings.watch,
         };
         let watchdog = tokio::spawn(watchdog::watch(client.clone(), Arc::clone(&health), watched));
-        let node = Arc::new(Node { client: client.clone(), raiser });
+        let node = Arc::new(Node { client: client.clone(), raiser, trier });
         let (committer, committing) = Committer::start(node, Arc::clone(&health));
         Ok(Self {
             client,

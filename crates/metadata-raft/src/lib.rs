@@ -36,6 +36,7 @@ mod disk;
 mod durable;
 mod engine;
 mod error;
+mod footing;
 mod high_water;
 mod identity;
 mod log_files;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::directory::{Directory, replace};
 use crate::disk::Reserve;
+use crate::footing::{Footing, Trier};
 use crate::high_water::{Found, Mark, Raiser};
 use crate::peers::Peers;
 use crate::snapshots::Snapshots;
@@ -25,6 +26,8 @@ pub(crate) struct Opened {
     pub(crate) client: Client,
     pub(crate) raiser: Raiser,
     pub(crate) reserve: Arc<Reserve>,
+    pub(crate) footing: Arc<Footing>,
+    pub(crate) trier: Trier,
     pub(crate) snapshots: Snapshots,
 }
 
@@ -57,8 +60,16 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
             return Err(e);
         }
     };
-    match verify(&client, &directory, options, mark).await {
-        Ok(raiser) => Ok(Opened { directory, cluster, client, raiser, reserve, snapshots }),
+    let verified = async {
+        let raiser = verify(&client, &directory, options, mark).await?;
+        let footing = Arc::new(directory.footing()?);
+        let trier = Trier::start(Arc::clone(&footing))?;
+        Ok((raiser, footing, trier))
+    };
+    match verified.await {
+        Ok((raiser, footing, trier)) => {
+            Ok(Opened { directory, cluster, client, raiser, reserve, footing, trier, snapshots })
+        }
         Err(e) => {
             node::stop(&client, &mut directory).await;
             Err(e)

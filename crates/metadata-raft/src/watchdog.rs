@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hiqlite::Client;
 use roadstead_metadata::Status;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::disk::{self, Reserve};
+use crate::footing::Footing;
 use crate::node::{self, Role};
 use crate::snapshots::Snapshots;
 
@@ -24,6 +25,8 @@ pub(crate) struct Health {
     fatal: watch::Sender<Option<String>>,
     /// The state machine could not carry out a log entry; it is behind its log until it is rebuilt.
     diverged: AtomicBool,
+    /// Since when a commit has been under way.
+    committing: Mutex<Option<Instant>>,
     /// This node is the only member, so that nobody commits but this process.
     alone: AtomicBool,
 }
@@ -34,6 +37,7 @@ impl Default for Health {
             status: watch::Sender::new(Status::Writable),
             fatal: watch::Sender::new(None),
             diverged: AtomicBool::new(false),
+            committing: Mutex::default(),
             alone: AtomicBool::new(false),
         }
     }
@@ -68,6 +72,21 @@ impl Health {
         if !self.diverged.swap(true, Ordering::SeqCst) {
             tracing::error!(reason, "metadata: the database could not carry out what the log has");
         }
+    }
+
+    /// A commit is under way while the answer lives.
+    pub(crate) fn committing(&self) -> UnderWay<'_> {
+        self.lock_committing().replace(Instant::now());
+        UnderWay(self)
+    }
+
+    /// How long the commit that is under way has been.
+    fn waited(&self) -> Duration {
+        self.lock_committing().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn lock_committing(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.committing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn has_diverged(&self) -> bool {
@@ -107,10 +126,22 @@ impl Health {
     }
 }
 
+/// A commit under way; ends when dropped.
+pub(crate) struct UnderWay<'a>(&'a Health);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.lock_committing().take();
+    }
+}
+
 /// What the watchdog looks after, besides the node.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) reserve: Arc<Reserve>,
+    pub(crate) footing: Arc<Footing>,
+    /// A commit that takes longer waits for a disk that hangs.
+    pub(crate) patience: Duration,
     /// The directory of hiqlite's log files.
     pub(crate) logs: PathBuf,
     pub(crate) snapshots: Snapshots,
@@ -120,19 +151,41 @@ pub(crate) struct Watched {
 
 /// Looks at the node and the disk, until the task is aborted or the engine stopped for good.
 pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched) {
-    let Watched { reserve, logs, snapshots, every } = watched;
+    let Watched { reserve, footing, patience, logs, snapshots, every } = watched;
+    let mut looking: Option<Look> = None;
     let mut copying: Option<JoinHandle<()>> = None;
     let copies = Arc::new(Copies { snapshots, complaint: Mutex::default() });
     while !health.is_fatal() {
         let role = node::role(&client).await;
         health.note(&role);
-        let (logs, space) = (logs.clone(), Arc::clone(&reserve));
-        let looked = tokio::task::spawn_blocking(move || {
-            disk::fill_holes(&logs);
-            space.take();
-            space.short()
+        let waited = health.waited();
+        let look = looking.take().unwrap_or_else(|| {
+            let (logs, space, footing) = (logs.clone(), Arc::clone(&reserve), Arc::clone(&footing));
+            // Only what may not be written is tried: a registry at rest shall let its disk rest.
+            let writable = health.status() == Status::Writable;
+            tokio::task::spawn_blocking(move || {
+                if writable {
+                    footing.look()?
+                } else {
+                    footing.try_writing()?
+                };
+                disk::fill_holes(&logs);
+                space.take();
+                space.short().map_or(Ok(()), Err)
+            })
         });
-        let Ok(low) = looked.await else { return };
+        let low = match look_within(look, patience).await {
+            Looked::Now(Ok(())) if waited < patience => None,
+            Looked::Now(Err(why)) => Some(why),
+            Looked::Now(Ok(())) => {
+                Some(format!("the disk of metadata hangs: a commit waits for {} s", waited.as_secs()))
+            }
+            Looked::Later(look) => {
+                looking = Some(look);
+                Some("the disk of metadata hangs".to_owned())
+            }
+            Looked::Never => return,
+        };
         // A large snapshot takes a while; the looks go on meanwhile.
         if low.is_none() && copying.as_ref().is_none_or(JoinHandle::is_finished) {
             let copies = Arc::clone(&copies);
@@ -140,6 +193,25 @@ pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched)
         }
         assess(&health, role, low);
         tokio::time::sleep(every).await;
+    }
+}
+
+type Look = JoinHandle<Result<(), String>>;
+
+/// How a look at the disk went.
+enum Looked {
+    Now(Result<(), String>),
+    /// The disk does not answer; the look goes on.
+    Later(Look),
+    /// The process ends.
+    Never,
+}
+
+async fn look_within(mut look: Look, patience: Duration) -> Looked {
+    match tokio::time::timeout(patience, &mut look).await {
+        Ok(Ok(looked)) => Looked::Now(looked),
+        Ok(Err(_)) => Looked::Never,
+        Err(_) => Looked::Later(look),
     }
 }
 

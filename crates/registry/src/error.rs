@@ -84,7 +84,7 @@ pub enum Error {
     /// Too many others changed the same thing at the same time; a retry will do.
     #[error("too many concurrent changes; try again")]
     Contended,
-    /// Metadata cannot be written now: pulls go on.
+    /// Metadata or the store cannot be written now: pulls go on.
     #[error("registry is read-only: {0}")]
     ReadOnly(String),
     /// A component does not answer now. `component` names it for the client, the cause is for the log.
@@ -160,6 +160,7 @@ impl From<storage::Error> for Error {
         let cause = error.to_string();
         match error.kind() {
             ErrorKind::Full => Error::Full(cause),
+            ErrorKind::ReadOnly => Error::ReadOnly(cause),
             ErrorKind::Corrupt => Error::Damaged(cause),
             ErrorKind::NotFound => Error::Damaged(cause),
             ErrorKind::Denied | ErrorKind::Unavailable | ErrorKind::Foreign => {

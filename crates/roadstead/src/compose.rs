@@ -3,6 +3,7 @@
 //! Order: metadata first, for it knows whose installation this is; then the store, which must be of that
 //! installation; then the registry over both, its workers, and the server in front.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use roadstead_http::{AdminApi, AdminSocket, App, Bounds, Component, Health, Metrics, OciApi, Prober};
@@ -10,7 +11,7 @@ use roadstead_metadata::records::location;
 use roadstead_metadata::{Metered as MeteredSql, MigrateError, QueryError, Sql, migrate, schema};
 use roadstead_metadata_raft::{OpenError, Options, RaftSql};
 use roadstead_registry::{Clock, Everyone, Limits, Parts, Registry, StartError, SystemClock};
-use roadstead_storage::{Engine, ErrorKind, Filesystem, Identity, Location, Locations, Metered, Scope};
+use roadstead_storage::{Engine, ErrorKind, Filesystem, IDENTITY_KEY, Identity, Location, Locations, Metered, Scope};
 use roadstead_workers::{
     Collect, Collection, PurgeOperations, PurgeUploads, Reaper, Scrub, Supervisor, SweepTemporary,
 };
@@ -49,6 +50,19 @@ pub(crate) enum ComposeError {
     /// The metadata directory does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// There are blobs of an installation, and nothing of its metadata.
+    #[error(
+        "metadata directory {} is empty, and the blobs in {} are those of an installation: is the filesystem of the \
+         metadata mounted? Mount it, or restore a backup; a new installation needs an empty directory for blobs, too",
+        metadata.display(),
+        blobs.display()
+    )]
+    Unmounted {
+        /// The metadata directory.
+        metadata: PathBuf,
+        /// The directory of blobs.
+        blobs: PathBuf,
+    },
     /// The schema cannot be brought to this version.
     #[error("metadata: {0}")]
     Migrate(#[from] MigrateError),
@@ -76,7 +90,7 @@ impl ComposeError {
                 _ => false,
             },
             ComposeError::Migrate(error) => matches!(error, MigrateError::Newer { .. }),
-            ComposeError::Start(StartError::Location { .. }) => true,
+            ComposeError::Start(StartError::Location { .. }) | ComposeError::Unmounted { .. } => true,
             ComposeError::Storage(error) => matches!(error.kind(), ErrorKind::Foreign | ErrorKind::Corrupt),
             ComposeError::Query(_) | ComposeError::Start(_) => false,
         }
@@ -89,6 +103,7 @@ pub(crate) async fn compose(
     descriptors: Descriptors,
     accept_lost_commits: bool,
 ) -> Result<Composed, ComposeError> {
+    check_mounted(settings).await?;
     let options = Options { accept_lost_commits, ..Options::new(&settings.metadata) };
     let metadata = Arc::new(RaftSql::open(options).await?);
     match over(settings, descriptors, metadata.clone()).await {
@@ -98,6 +113,25 @@ pub(crate) async fn compose(
             Err(error)
         }
     }
+}
+
+/// Refuses to make new metadata beside blobs that have some: an empty directory is then what an unmounted filesystem
+/// leaves. Nothing is written before that is known.
+async fn check_mounted(settings: &Settings) -> Result<(), ComposeError> {
+    let claimed = async |directory: &Path| tokio::fs::try_exists(directory.join(IDENTITY_KEY)).await.unwrap_or(false);
+    if claimed(&settings.blobs).await && !claimed(&settings.metadata).await {
+        let mut entries = tokio::fs::read_dir(&settings.metadata).await;
+        let first = match &mut entries {
+            Ok(entries) => entries.next_entry().await.ok().flatten(),
+            Err(_) => None,
+        };
+        // One that holds something else is refused for that.
+        if first.is_none() {
+            let (metadata, blobs) = (settings.metadata.clone(), settings.blobs.clone());
+            return Err(ComposeError::Unmounted { metadata, blobs });
+        }
+    }
+    Ok(())
 }
 
 async fn over(settings: &Settings, descriptors: Descriptors, metadata: Arc<RaftSql>) -> Result<Composed, ComposeError> {

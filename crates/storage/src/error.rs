@@ -18,8 +18,10 @@ pub enum ErrorKind {
     Corrupt,
     /// The store is full, or a quota is.
     Full,
-    /// The store refuses access: permissions, credentials, read-only.
+    /// The store refuses access: permissions, credentials.
     Denied,
+    /// The store can be read and takes no writes now: mounted read-only, or writes that do not end.
+    ReadOnly,
     /// The store does not answer, or answers that it cannot now.
     Unavailable,
     /// The store belongs to another installation or needs a newer version (`roadstead.json`).

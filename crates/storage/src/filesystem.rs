@@ -8,7 +8,7 @@
 //!   another process made and may not have synced.
 //! - A crash leaves only files in `<root>/tmp/` (removed by [`Sweep`]) and staged objects.
 //!
-//! Every call that may block runs on tokio's blocking threads, in as few hops as possible: publishing a small object is
+//! Every call that may block runs on threads of the engine's own ([`threads`]), in as few hops as possible: publishing a small object is
 //! one, and so is reading one that is not in the kernel's memory; one that is needs none. Deliberately absent: chown, locks, extended attributes, sidecar files.
 //!
 //! This is the one place of the workspace that may use `std::fs`; everything else stores through an engine.
@@ -22,12 +22,14 @@ mod durable;
 mod failure;
 mod listing;
 mod probe;
+mod progress;
 mod publish;
 mod reading;
 mod staged;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod write_behind;
 mod writer;
 
@@ -46,7 +48,9 @@ use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, Obj
 use buffers::Buffers;
 use directories::Directories;
 use failure::failed;
+use progress::Progress;
 use staged::StagedObjects;
+use threads::Lane;
 
 /// An engine whose objects are files under one root directory. Clones share its state.
 #[derive(Clone)]
@@ -63,6 +67,9 @@ struct Store {
     /// Always, but in tests of what happens when the kernel has nothing in memory.
     asks_for_cached: bool,
     probing: AtomicBool,
+    /// A file could not be made for want of permission; the probe tries until one can.
+    refused: AtomicBool,
+    writes: Arc<Progress>,
 }
 
 impl Filesystem {
@@ -81,6 +88,8 @@ impl Filesystem {
                 buffers: Arc::default(),
                 asks_for_cached: true,
                 probing: AtomicBool::new(false),
+                refused: AtomicBool::new(false),
+                writes: Arc::default(),
             }),
         })
     }
@@ -92,29 +101,35 @@ impl Filesystem {
 
     /// The names of everything in the root but the directories that this engine and filesystems themselves make.
     pub(crate) async fn entries(&self) -> Result<Vec<String>, Error> {
-        self.run(|store| store.entries()).await
+        self.run(Lane::Read, |store| store.entries()).await
     }
 
     /// Removes the directory of temporary files when it is empty: for a root that other software fills.
     pub(crate) async fn tidy(&self) {
         // When somebody uses it, it stays.
-        let _ = self.run(|store| Ok(fs::remove_dir(store.root.join(temporary::DIRECTORY)).is_ok())).await;
+        let _ = self.run(Lane::Write, |store| Ok(fs::remove_dir(store.root.join(temporary::DIRECTORY)).is_ok())).await;
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        lane: Lane,
         act: impl FnOnce(&Arc<Store>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        if lane == Lane::Write {
+            // Before a thread is asked for: those that write may all be waiting.
+            self.store.writes.check(&self.store.root)?;
+        }
         let store = self.store.clone();
-        blocking(move || act(&store)).await
+        blocking(lane, move || act(&store)).await
     }
 }
 
-/// Runs `act` on a blocking thread. It starts at once, whether or not the future is polled.
+/// Runs `act` on a thread of its lane. It starts at once, whether or not the future is polled.
 fn blocking<T: Send + 'static>(
+    lane: Lane,
     act: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> impl Future<Output = Result<T, Error>> + Send + 'static {
-    let task = tokio::task::spawn_blocking(act);
+    let task = threads::spawn(lane, act);
     async move {
         task.await.unwrap_or_else(|error| {
             let kind = if error.is_cancelled() { ErrorKind::Unavailable } else { ErrorKind::Other };
@@ -173,7 +188,7 @@ impl Engine for Filesystem {
             return Ok(found);
         }
         let key = key.clone();
-        self.run(move |store| store.stat(&key)).await
+        self.run(Lane::Read, move |store| store.stat(&key)).await
     }
 
     async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, Error> {
@@ -181,7 +196,7 @@ impl Engine for Filesystem {
             return Ok(opened.into_read());
         }
         let key = key.clone();
-        let opened = self.run(move |store| store.open_object(key, range)).await?;
+        let opened = self.run(Lane::Read, move |store| store.open_object(key, range)).await?;
         Ok(opened.into_read())
     }
 
@@ -191,26 +206,26 @@ impl Engine for Filesystem {
 
     async fn compose(&self, parts: &[Part], key: &ObjectKey) -> Result<(), Error> {
         let (parts, key) = (parts.to_vec(), key.clone());
-        self.run(move |store| store.compose(&parts, &key)).await
+        self.run(Lane::Write, move |store| store.compose(&parts, &key)).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
         let key = key.clone();
-        self.run(move |store| store.delete(&key)).await
+        self.run(Lane::Write, move |store| store.delete(&key)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, Error> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
-        self.run(move |store| store.list(&prefix, after.as_ref(), limit)).await
+        self.run(Lane::Read, move |store| store.list(&prefix, after.as_ref(), limit)).await
     }
 
     async fn put_small(&self, key: &ObjectKey, bytes: Bytes, only_if_absent: bool) -> Result<(), Error> {
         let key = key.clone();
-        self.run(move |store| store.put_small(&key, &bytes, only_if_absent)).await
+        self.run(Lane::Write, move |store| store.put_small(&key, &bytes, only_if_absent)).await
     }
 
     async fn probe(&self) -> Result<(), Error> {
-        self.run(|store| store.probe()).await
+        self.run(Lane::Read, |store| store.probe()).await
     }
 
     fn extend(&self) -> Option<&dyn Extend> {
@@ -227,7 +242,7 @@ impl Sweep for Filesystem {
     /// Removes stale temporary files. Ages are taken by the clock of the filesystem, so that a file server with
     /// another idea of the time does no harm.
     async fn remove_stale(&self, unused_for: Duration) -> Result<Swept, Error> {
-        self.run(move |store| store.sweep(unused_for)).await
+        self.run(Lane::Write, move |store| store.sweep(unused_for)).await
     }
 }
 
@@ -235,7 +250,7 @@ impl Sweep for Filesystem {
 impl Extend for Filesystem {
     async fn append(&self, key: &ObjectKey, length: u64) -> Result<Box<dyn Writer>, Error> {
         let key = key.clone();
-        let growing = self.run(move |store| append::Growing::open(store.clone(), &key, length)).await?;
+        let growing = self.run(Lane::Write, move |store| append::Growing::open(store.clone(), &key, length)).await?;
         Ok(Box::new(growing))
     }
 }

@@ -42,7 +42,9 @@ impl Probe for StorageProbe {
         match self.0.probe().await {
             Ok(()) => Finding::Well,
             // What it has can still be read.
-            Err(error) if error.kind() == ErrorKind::Full => Finding::ReadOnly(error.to_string()),
+            Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::ReadOnly) => {
+                Finding::ReadOnly(error.to_string())
+            }
             Err(error) => Finding::Failed(error.to_string()),
         }
     }
@@ -69,13 +71,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_store_is_read_only_and_one_that_does_not_answer_has_failed() {
+    async fn a_store_that_takes_nothing_is_read_only_and_one_that_does_not_answer_has_failed() {
         let faults = Faults::new();
         faults.refuse(Operation::Probe, 1, ErrorKind::Full);
-        faults.refuse(Operation::Probe, 2, ErrorKind::Unavailable);
+        faults.refuse(Operation::Probe, 2, ErrorKind::ReadOnly);
+        faults.refuse(Operation::Probe, 3, ErrorKind::Unavailable);
         let engine = Arc::new(Faulty::new(Memory::new(), faults));
         Identity::claim(&*engine, &Identity::new(Uuid::from_u128(1), Uuid::from_u128(2))).await.unwrap();
         let component = Component::storage("eu", engine, false);
+        assert!(matches!(component.probe.probe().await, Finding::ReadOnly(_)));
         assert!(matches!(component.probe.probe().await, Finding::ReadOnly(_)));
         assert!(matches!(component.probe.probe().await, Finding::Failed(_)));
         assert_eq!(component.probe.probe().await, Finding::Well);

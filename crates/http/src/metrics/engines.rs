@@ -121,6 +121,7 @@ fn storage_error(kind: storage::ErrorKind) -> &'static str {
         ErrorKind::Corrupt => "corrupt",
         ErrorKind::Full => "full",
         ErrorKind::Denied => "denied",
+        ErrorKind::ReadOnly => "read_only",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::Foreign => "foreign",
         ErrorKind::Other => "other",

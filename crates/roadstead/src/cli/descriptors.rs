@@ -5,8 +5,10 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Descriptors for everything else: metadata, the log, directories while they are synced. Of a low limit, a quarter.
+/// Descriptors for everything else: metadata, the log, directories while they are synced. Of a low limit, a quarter, but
+/// not less than those that an idle server has open, twice.
 const OTHERS: u64 = 1_024;
+const OTHERS_AT_LEAST: u64 = 64;
 /// Blob bodies at once, at most: each may hold about a megabyte, whatever the limit of open files is.
 const MOST_BLOBS: u64 = 4_096;
 
@@ -43,7 +45,8 @@ impl Descriptors {
     }
 
     fn of(granted: u64, wanted: usize) -> Self {
-        let half = (granted - OTHERS.min(granted / 4)) / 2;
+        let others = OTHERS.min(granted / 4).max(OTHERS_AT_LEAST).min(granted / 4 * 3);
+        let half = (granted - others) / 2;
         let blobs = usize::try_from(half.min(MOST_BLOBS)).unwrap_or(usize::MAX);
         Self { connections: wanted.min(usize::try_from(half).unwrap_or(usize::MAX)), blobs }
     }
@@ -62,6 +65,8 @@ mod tests {
             (4_096, 16_384, 1_536, 1_536),
             (500, 16_384, 187, 187),
             (500, 100, 100, 187),
+            (128, 16_384, 32, 32),
+            (64, 16_384, 8, 8),
         ] {
             let shared = Descriptors::of(granted, wanted);
             assert_eq!(shared, Descriptors { connections, blobs }, "of {granted}");

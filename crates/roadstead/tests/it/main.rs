@@ -11,6 +11,7 @@ mod conformance;
 mod corruption;
 mod crash;
 mod drain;
+mod failures;
 mod fatal;
 mod gc;
 mod log;

@@ -67,7 +67,7 @@ impl Growing {
         file.set_len(length).map_err(failed("truncate", &path))?;
         file.seek(SeekFrom::Start(length)).map_err(failed("seek in", &path))?;
         let mark = Mark::of(&file.metadata().map_err(failed("examine", &path))?);
-        let output = WriteBehind::new(Staged { file, path: path.clone() });
+        let output = WriteBehind::new(Staged { file, path: path.clone() }, store.writes.clone());
         store.staged.opened(&path, output.revocable());
         let name = Arc::new(Name { store, path, mark, durable: AtomicBool::new(false) });
         Ok(Self { output, name, length, created })
@@ -82,7 +82,7 @@ impl Store {
         match self.directories.with_parents(path, create) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(failed("create", path)(error)),
+            Err(error) => Err(self.note_refusal(failed("create", path)(error))),
         }
     }
 

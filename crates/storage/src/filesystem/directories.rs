@@ -10,10 +10,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use super::durable::sync_directory;
 use super::failure::{failed, is_absent};
+use crate::identity::IDENTITY_KEY;
 use crate::{Error, ErrorKind};
 use parking_lot::Mutex;
 
@@ -42,14 +44,17 @@ impl Mark {
 pub(super) struct Directories {
     root: PathBuf,
     /// The root as it was at open, to notice that something else was mounted there, or nothing.
-    opened: Mark,
+    opened: Mutex<Mark>,
+    /// What its `roadstead.json` says, once it is known: whoever brings the same is the same store.
+    identity: OnceLock<Vec<u8>>,
     durable: Mutex<HashMap<PathBuf, Mark>>,
 }
 
 impl Directories {
     pub(super) fn open(root: PathBuf) -> Result<Self, Error> {
         let opened = Mark::of(&fs::metadata(&root).map_err(failed("open the storage root", &root))?);
-        Ok(Self { root, opened, durable: Mutex::default() })
+        let identity = fs::read(root.join(IDENTITY_KEY)).map(OnceLock::from).unwrap_or_default();
+        Ok(Self { root, opened: Mutex::new(opened), identity, durable: Mutex::default() })
     }
 
     /// `Unavailable` when the root is not the directory that was opened.
@@ -58,8 +63,20 @@ impl Directories {
         self.check(Mark::of(&metadata))
     }
 
+    /// Keeps what the store's `roadstead.json` says, when it did not have one at open.
+    pub(super) fn remember(&self, identity: Vec<u8>) {
+        self.identity.get_or_init(|| identity);
+    }
+
     fn check(&self, root: Mark) -> Result<(), Error> {
-        if root == self.opened {
+        if root == *self.opened.lock() {
+            return Ok(());
+        }
+        // The same store under another device number, as after it was mounted again: a start would take it, too.
+        if let Some(known) = self.identity.get()
+            && fs::read(self.root.join(IDENTITY_KEY)).is_ok_and(|found| found == *known)
+        {
+            *self.opened.lock() = root;
             return Ok(());
         }
         let context =

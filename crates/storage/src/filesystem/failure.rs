@@ -16,7 +16,8 @@ pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Er
     move |error| {
         let kind = match Errno::from_io_error(&error) {
             Some(Errno::NOSPC | Errno::DQUOT) => ErrorKind::Full,
-            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => ErrorKind::Denied,
+            Some(Errno::ACCESS | Errno::PERM) => ErrorKind::Denied,
+            Some(Errno::ROFS) => ErrorKind::ReadOnly,
             Some(
                 Errno::STALE
                 | Errno::IO

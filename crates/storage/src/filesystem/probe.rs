@@ -1,9 +1,10 @@
 //! The health probe: whether this root can serve and take bytes now.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+use rustix::fs::{Access, StatVfsMountFlags, access, fstatvfs, statvfs};
 
 use super::Store;
 use super::failure::{failed, is_absent};
@@ -14,7 +15,7 @@ use crate::{Error, ErrorKind};
 const RESERVE: u64 = 64 * 1024 * 1024;
 
 impl Store {
-    /// Creates nothing. At most one runs at a time: a file server that hangs must not eat a thread each second.
+    /// Creates nothing, unless nothing could be created before. At most one runs at a time: a file server that hangs must not eat a thread each second.
     pub(super) fn probe(&self) -> Result<(), Error> {
         let root = self.root.display();
         let Some(_turn) = Turn::take(&self.probing) else {
@@ -28,21 +29,26 @@ impl Store {
                 let context = format!("{root} has no {IDENTITY_KEY}: is the filesystem mounted?");
                 return Err(Error::new(ErrorKind::Foreign, context));
             }
-            read => drop(read.map_err(failed("read", &identity))?),
+            read => self.directories.remember(read.map_err(failed("read", &identity))?),
         }
-        self.probe_writing()
+        // From here on it is known to be readable.
+        self.probe_writing().map_err(|error| match error.kind() {
+            ErrorKind::Full => error,
+            _ => Error::new(ErrorKind::ReadOnly, error.to_string()),
+        })
     }
 
     fn probe_writing(&self) -> Result<(), Error> {
         let root = self.root.display();
+        self.writes.check(&self.root)?;
         let space = statvfs(&self.root).map_err(|e| failed("examine the filesystem of", &self.root)(e.into()))?;
         if space.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            return Err(Error::new(ErrorKind::Denied, format!("the filesystem of {root} is mounted read-only")));
+            return Err(Error::new(ErrorKind::ReadOnly, format!("the filesystem of {root} is mounted read-only")));
         }
         access(&self.root, Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|e| failed("write to the storage root", &self.root)(e.into()))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
-        if free < RESERVE {
+        if space.f_blocks > 0 && free < RESERVE {
             let context = format!("{root} is full: {free} bytes free, {RESERVE} are kept in reserve");
             return Err(Error::new(ErrorKind::Full, context));
         }
@@ -50,8 +56,35 @@ impl Store {
         if space.f_files > 0 && space.f_favail == 0 {
             return Err(Error::new(ErrorKind::Full, format!("{root} is full: no more files can be made (inodes)")));
         }
+        // A filesystem that turned read-only for an error of its disk does not show it in any other way.
+        if self.refused.load(Ordering::Acquire) {
+            drop(self.temporary()?);
+            self.refused.store(false, Ordering::Release);
+        }
         Ok(())
     }
+
+    /// Remembers that no file could be made, if that is what `error` says, so that the probe tries.
+    pub(super) fn note_refusal(&self, error: Error) -> Error {
+        if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied) {
+            self.refused.store(true, Ordering::Release);
+        }
+        error
+    }
+}
+
+/// `Full` when `bytes` more in `file` would use up what is kept in reserve.
+pub(super) fn check_room(file: &File, path: &Path, bytes: u64) -> Result<(), Error> {
+    // Whatever cannot say how much is free is not kept from writing.
+    let Ok(space) = fstatvfs(file) else { return Ok(()) };
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    // Some network filesystems know no sizes and say 0 of 0.
+    if space.f_blocks == 0 || free >= bytes.saturating_add(RESERVE) {
+        return Ok(());
+    }
+    let path = path.display();
+    let context = format!("cannot write {bytes} bytes to {path}: {free} bytes are free, {RESERVE} are kept in reserve");
+    Err(Error::new(ErrorKind::Full, context))
 }
 
 /// The right to probe, given back when dropped.

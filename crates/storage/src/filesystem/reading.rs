@@ -20,6 +20,7 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::buffers::{BUFFER, Buffers};
 use super::failure::{failed, is_absent};
+use super::threads::Lane;
 use super::{Store, blocking};
 use crate::{Body, Error, ObjectKey, ObjectRead, ObjectStat, Version};
 
@@ -260,7 +261,7 @@ impl Rest {
     fn begin(&mut self) -> BoxFuture<'static, Result<Bytes, Error>> {
         let (object, range) = (self.object.clone(), self.upcoming());
         self.range.start = range.end;
-        Box::pin(blocking(move || object.read(range)))
+        Box::pin(blocking(Lane::Read, move || object.read(range)))
     }
 
     fn upcoming(&self) -> Range<u64> {

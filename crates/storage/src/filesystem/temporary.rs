@@ -57,7 +57,7 @@ impl Store {
             }
             done => done,
         };
-        let file = file.map_err(failed("create temporary file", &path))?;
+        let file = file.map_err(|error| self.note_refusal(failed("create temporary file", &path)(error)))?;
         Ok((Temporary { path, moved: false }, file))
     }
 

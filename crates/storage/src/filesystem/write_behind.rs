@@ -12,12 +12,14 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 
 use super::blocking;
 use super::durable::sync_file;
 use super::failure::failed;
+use super::probe::check_room;
+use super::progress::Progress;
 use super::staged::Revoke;
+use super::threads::{self, Lane};
 use crate::{Error, ErrorKind};
 
 /// How many bytes gather before they are worth a job. Objects below it are written and published in one.
@@ -44,6 +46,7 @@ struct Shared<S> {
     queue: Mutex<Queue>,
     output: Mutex<Output<S>>,
     health: Arc<Health>,
+    writes: Arc<Progress>,
 }
 
 /// What went wrong first, and how far it went well. Locked after the output where both are.
@@ -69,10 +72,14 @@ pub(super) struct Output<S> {
 }
 
 impl<S: Sink> WriteBehind<S> {
-    pub(super) fn new(sink: S) -> Self {
+    pub(super) fn new(sink: S, writes: Arc<Progress>) -> Self {
         let health = Arc::<Health>::default();
         let output = Mutex::new(Output { sink, written: 0, health: health.clone() });
-        Self { shared: Arc::new(Shared { queue: Mutex::default(), output, health }), running: None, ended: false }
+        Self {
+            shared: Arc::new(Shared { queue: Mutex::default(), output, health, writes }),
+            running: None,
+            ended: false,
+        }
     }
 
     /// The hold that a successor has on what this one still does.
@@ -101,7 +108,8 @@ impl<S: Sink> WriteBehind<S> {
         after: impl FnOnce(u64) -> Result<(), Error> + Send + 'static,
     ) -> BoxFuture<'static, Result<(), Error>> {
         let shared = self.shared.clone();
-        Box::pin(blocking(move || {
+        Box::pin(blocking(Lane::Write, move || {
+            let _running = shared.writes.begin();
             let (written, file) = shared.with_output(|output| {
                 if shared.health.is_synced(output.written) {
                     return Ok((output.written, None));
@@ -131,7 +139,7 @@ impl<S: Sink> WriteBehind<S> {
     ) -> BoxFuture<'static, Result<(), Error>> {
         self.ended = true;
         let shared = self.shared.clone();
-        Box::pin(blocking(move || shared.close(act)))
+        Box::pin(blocking(Lane::Write, move || shared.close(act)))
     }
 
     fn spawn<T: Send + 'static>(
@@ -139,18 +147,19 @@ impl<S: Sink> WriteBehind<S> {
         act: impl FnOnce(&mut Output<S>) -> Result<T, Error> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, Error>> {
         let shared = self.shared.clone();
-        Box::pin(blocking(move || shared.with_output(act)))
+        Box::pin(blocking(Lane::Write, move || {
+            let _running = shared.writes.begin();
+            shared.with_output(act)
+        }))
     }
 }
 
 impl<S: Sink> Drop for WriteBehind<S> {
     fn drop(&mut self) {
         // Removing a large file takes its time: not on a thread that serves others.
-        if !self.ended
-            && let Ok(runtime) = Handle::try_current()
-        {
+        if !self.ended {
             let shared = self.shared.clone();
-            drop(runtime.spawn_blocking(move || shared.close(|output| output.sink.discard())));
+            drop(threads::spawn(Lane::Write, move || shared.close(|output| output.sink.discard())));
         }
     }
 }
@@ -190,6 +199,7 @@ impl<S: Sink> Output<S> {
                 return Ok(());
             }
             let (file, path) = self.sink.file()?;
+            check_room(file, path, chunks.iter().map(|chunk| chunk.len() as u64).sum())?;
             self.written += write_all(file, &chunks).map_err(failed("write", path))?;
         }
     }

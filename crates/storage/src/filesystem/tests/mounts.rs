@@ -53,7 +53,7 @@ async fn claim(engine: &Filesystem) {
 #[test]
 fn a_full_filesystem_is_full_and_recovers() {
     inside("a_full_filesystem_is_full_and_recovers", async |directory| {
-        mount(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"], directory);
+        mount(&["-t", "tmpfs", "-o", "size=68m", "tmpfs"], directory);
         let engine = Filesystem::open(directory).unwrap();
         claim(&engine).await;
         assert_eq!(write(&engine, "large", vec![1; 6_000_000]).await.unwrap_err().kind(), ErrorKind::Full);
@@ -77,8 +77,13 @@ fn a_full_filesystem_is_full_and_recovers() {
         staged.abort().await.unwrap();
         // The space is there again.
         write(&engine, "small", vec![1; 3_500_000]).await.unwrap();
+        engine.probe().await.unwrap();
+        fs::write(directory.join("somebody else's"), vec![1; 900_000]).unwrap();
         let error = engine.probe().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Full, "below its reserve: {error}");
+        let error = write(&engine, "tiny", "1").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Full, "what the probe says holds: {error}");
+        assert_eq!(read(&engine, "small").await.unwrap().len(), 3_500_000);
     });
 }
 
@@ -102,7 +107,7 @@ fn a_read_only_filesystem_serves_and_refuses() {
                 engine.probe().await.unwrap_err(),
             ];
             for error in errors {
-                assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+                assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
                 assert!(error.to_string().contains(&directory.display().to_string()), "{error}");
             }
         }
@@ -133,6 +138,51 @@ fn an_unmounted_filesystem_is_not_taken_for_an_empty_one() {
         }
         assert!(engine.append(&key("u/0"), 0).await.is_err());
         assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "nothing went to the directory below the mount");
+    });
+}
+
+/// Another filesystem with the same `roadstead.json` is what one looks like that comes back under another device number.
+#[test]
+fn a_store_that_is_mounted_again_goes_on_and_an_other_one_does_not() {
+    inside("a_store_that_is_mounted_again_goes_on_and_an_other_one_does_not", async |directory| {
+        mount(&["-t", "tmpfs", "tmpfs"], directory);
+        let engine = Filesystem::open(directory).unwrap();
+        claim(&engine).await;
+        engine.probe().await.unwrap();
+        let ours = fs::read(directory.join(IDENTITY_KEY)).unwrap();
+        umount(directory);
+        assert_eq!(engine.probe().await.unwrap_err().kind(), ErrorKind::Unavailable);
+
+        mount(&["-t", "tmpfs", "tmpfs"], directory);
+        fs::write(directory.join(IDENTITY_KEY), "somebody else's").unwrap();
+        assert_eq!(engine.probe().await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(write(&engine, "a/b", "lost").await.is_err());
+
+        fs::write(directory.join(IDENTITY_KEY), ours).unwrap();
+        engine.probe().await.unwrap();
+        write(&engine, "a/b", "kept").await.unwrap();
+        assert_eq!(read(&engine, "a/b").await.unwrap(), b"kept");
+    });
+}
+
+#[test]
+fn a_store_in_which_nothing_can_be_made_is_read_only_until_something_can() {
+    inside("a_store_in_which_nothing_can_be_made_is_read_only_until_something_can", async |directory| {
+        mount(&["-t", "tmpfs", "tmpfs"], directory);
+        let engine = Filesystem::open(directory).unwrap();
+        claim(&engine).await;
+        write(&engine, "a/b", "there").await.unwrap();
+        // As a filesystem does that found an error: the root looks as it did.
+        let temporary = directory.join(temporary::DIRECTORY);
+        mount(&["-t", "tmpfs", "-o", "ro", "tmpfs"], &temporary);
+        engine.probe().await.unwrap();
+        assert_eq!(write(&engine, "a/c", "new").await.unwrap_err().kind(), ErrorKind::ReadOnly);
+        assert_eq!(engine.probe().await.unwrap_err().kind(), ErrorKind::ReadOnly);
+        assert_eq!(read(&engine, "a/b").await.unwrap(), b"there");
+        umount(&temporary);
+        engine.probe().await.unwrap();
+        write(&engine, "a/c", "new").await.unwrap();
+        assert_nothing_temporary(directory);
     });
 }
 
