@@ -20,6 +20,7 @@ mod floors;
 mod fuzz;
 mod lint;
 mod mutants;
+mod powerloss;
 mod process;
 mod stage;
 mod suites;
@@ -65,6 +66,12 @@ enum Verb {
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
+    /// Cut the power of a machine that runs the server, and verify; needs qemu; no part of `ci`.
+    Powerloss {
+        /// How often.
+        #[arg(long, default_value_t = 20)]
+        rounds: u64,
+    },
     /// Run one stage: fmt, clippy, doc, floors, tidy, deny, test, release, ...
     #[command(external_subcommand)]
     Stage(Vec<String>),
@@ -97,6 +104,7 @@ fn carry_out(verb: Verb) -> Result<bool, Failure> {
         }
         Verb::Bench(options) => return bench::run(&context, &options).map(|()| true),
         Verb::Soak { rounds, seconds } => return suites::soak(&context, rounds, seconds).map(|()| true),
+        Verb::Powerloss { rounds } => return powerloss::powerloss(&context, rounds).map(|()| true),
         Verb::Stage(words) => words,
     };
     ci::run(&context, &names)
