@@ -3,6 +3,7 @@
 //! hiqlite panics on some faults of its directory and waits for ever on others, so it starts in a task of its own
 //! and against a clock; either becomes an [`OpenError`].
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hiqlite::{Client, LogSync, Node, NodeConfig, SnapshotPolicy};
@@ -21,6 +22,8 @@ const WAL_BYTES: u32 = 16 << 20;
 /// Connections that read. They hold no more than what a statement takes.
 const READERS: usize = 4;
 
+/// Of the database, for each log entry between two snapshots.
+const BYTES_PER_ENTRY: u64 = 64 << 10;
 /// Setting this makes hiqlite delete its log and snapshots when it starts.
 const RESET: &str = "HQL_DANGER_RAFT_STATE_RESET";
 
@@ -186,11 +189,12 @@ fn config(
         reason: "its path is not UTF-8".to_owned(),
     })?;
     let timings = &options.timings;
-    let mut raft_config = NodeConfig::default_raft_config(options.entries_per_snapshot);
+    let entries = entries_per_snapshot(options, &directory.database());
+    let mut raft_config = NodeConfig::default_raft_config(entries);
     raft_config.heartbeat_interval = millis(timings.heartbeat);
     raft_config.election_timeout_min = millis(timings.election);
     raft_config.election_timeout_max = 2 * millis(timings.election);
-    raft_config.snapshot_policy = SnapshotPolicy::LogsSinceLast(options.entries_per_snapshot);
+    raft_config.snapshot_policy = SnapshotPolicy::LogsSinceLast(entries);
     let name = Node {
         id: FIRST,
         // hiqlite listens on the port of this entry and on the host of `listen_addr_*`. It stores the entry in the
@@ -215,6 +219,16 @@ fn config(
         health_check_delay: Duration::ZERO,
         ..NodeConfig::default()
     })
+}
+
+/// How many log entries lie between two snapshots. hiqlite's only writer makes a snapshot (`VACUUM INTO`), and commits
+/// wait for it, for a time in proportion to the database. So that one of some GB does not spend most of its time so,
+/// snapshots of it are as much rarer. The longer log to be replayed after a crash grows with what putting such a
+/// snapshot back takes anyway.
+#[allow(clippy::disallowed_methods, reason = "the metadata directory is a store of its own; no blob engine reaches it")]
+fn entries_per_snapshot(options: &Options, database: &Path) -> u64 {
+    let bytes = std::fs::metadata(database).map_or(0, |file| file.len());
+    options.entries_per_snapshot.max(bytes / BYTES_PER_ENTRY)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -20,6 +20,22 @@ fn what_an_acknowledgement_rests_on_is_set() {
     }
 }
 
+#[test]
+fn snapshots_of_a_large_database_are_rarer() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = Directory::lock(root.path()).unwrap();
+    let (options, database) = (Options::new(root.path()), directory.database());
+    let (peers, secrets) = (Peers::draw(Uuid::now_v7()), directory.secrets().unwrap());
+    assert_eq!(entries_per_snapshot(&options, &database), 10_000);
+    std::fs::create_dir_all(database.parent().unwrap()).unwrap();
+    for (megabytes, entries) in [(1, 10_000), (625, 10_000), (3_000, 48_000)] {
+        std::fs::File::create(&database).unwrap().set_len(megabytes << 20).unwrap();
+        assert_eq!(entries_per_snapshot(&options, &database), entries);
+    }
+    let config = config(&directory, &options, &peers, &peers.listen().unwrap(), secrets).unwrap();
+    assert!(matches!(config.raft_config.snapshot_policy, SnapshotPolicy::LogsSinceLast(48_000)));
+}
+
 /// Answers `states` one after the other and then the last for ever.
 async fn caught_up(states: &[State]) -> CatchUp {
     let looks = std::cell::Cell::new(0);

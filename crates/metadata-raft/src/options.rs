@@ -19,7 +19,8 @@ pub struct Options {
     /// engine turns read-only when less is free than a quarter of it and the size of the database, which a snapshot
     /// takes. 0 switches both off. Default 64 MiB.
     pub disk_reserve: u64,
-    /// Log entries between two snapshots; a snapshot holds up commits for about 2 ms per MB. Default 10,000.
+    /// Log entries between two snapshots, at least: above 625 MB one for each 64 KiB that the database had when it was
+    /// opened. A snapshot holds up commits for 2 to 7 ms per MB. Default 10,000.
     pub entries_per_snapshot: u64,
     /// Opens a directory that lost acknowledged commits, and forgets that it did. Only for an operator who was told
     /// what is missing and has no backup. Default `false`.

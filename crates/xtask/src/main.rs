@@ -72,6 +72,14 @@ enum Verb {
         #[arg(long, default_value_t = 20)]
         rounds: u64,
     },
+    /// Measure lists, starts and commits at scale on the release binary, and print the numbers; no part of `ci`.
+    Measure {
+        /// Only what has this in its name: `page`, `started`, `snapshot`.
+        what: Option<String>,
+        /// How large the database is made whose snapshot is taken, in MB.
+        #[arg(long, default_value_t = 3000)]
+        megabytes: u64,
+    },
     /// Run one stage: fmt, clippy, doc, floors, tidy, deny, test, release, ...
     #[command(external_subcommand)]
     Stage(Vec<String>),
@@ -105,6 +113,9 @@ fn carry_out(verb: Verb) -> Result<bool, Failure> {
         Verb::Bench(options) => return bench::run(&context, &options).map(|()| true),
         Verb::Soak { rounds, seconds } => return suites::soak(&context, rounds, seconds).map(|()| true),
         Verb::Powerloss { rounds } => return powerloss::powerloss(&context, rounds).map(|()| true),
+        Verb::Measure { what, megabytes } => {
+            return suites::measure(&context, what.as_deref().unwrap_or("measure::"), megabytes).map(|()| true);
+        }
         Verb::Stage(words) => words,
     };
     ci::run(&context, &names)

@@ -39,6 +39,15 @@ pub(crate) fn soak(context: &Context, rounds: u64, seconds: u64) -> Result<(), F
     run(&mut test)
 }
 
+/// What is measured and not judged. Not a stage: what a time may be depends on the machine.
+pub(crate) fn measure(context: &Context, what: &str, megabytes: u64) -> Result<(), Failure> {
+    let binary = release_binary(context)?;
+    let mut test = cargo(context, &["test", "--package", "roadstead", "--locked", "--test", "it", "--"]);
+    test.args([what, "--ignored", "--test-threads=1", "--nocapture"]);
+    test.env("ROADSTEAD_TEST_BINARY", binary).env("ROADSTEAD_MEASURE_MB", megabytes.to_string());
+    run(&mut test)
+}
+
 /// The release binary, built now if it is not up to date: later stages work on what ships, also when run alone.
 pub(crate) fn release_binary(context: &Context) -> Result<PathBuf, Failure> {
     run(&mut cargo(context, &["build", "--release", "--locked", "--package", "roadstead"]))?;

@@ -15,6 +15,7 @@ mod failures;
 mod fatal;
 mod gc;
 mod log;
+mod measure;
 mod scale;
 mod scrub;
 mod smoke;
