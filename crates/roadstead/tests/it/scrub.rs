@@ -106,7 +106,7 @@ fn a_pull_of_a_damaged_blob_names_it_at_once() {
 }
 
 /// An answer of the admin API: status and body.
-fn admin(server: &Server, request: &str) -> (u16, Value) {
+pub(crate) fn admin(server: &Server, request: &str) -> (u16, Value) {
     let (head, body) = request.split_once(' ').map_or((request, ""), |(method, body)| (method, body));
     let mut socket = UnixStream::connect(server.directory().join("metadata/admin.sock")).unwrap();
     let length = body.len();
