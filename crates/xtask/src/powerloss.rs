@@ -74,16 +74,17 @@ pub(crate) fn powerloss(context: &Context, rounds: u64) -> Result<(), Failure> {
             break;
         }
         let seed = seed.derive(number);
-        let images = push_until_cut(machine, number, seed, &ledger)?;
+        let images = push_until_cut(machine, &disk, number, seed, &ledger)?;
         // Every other time some sectors are written that nobody flushed.
         let lost = disk.power_off(seed, if number % 2 == 0 { 0 } else { 50 })?;
         println!(
             "round {number}: booted in {:.0} s, {found} images and {} uploads pulled in {:.0} s, {images} more \
-             acknowledged; {} flushes, then {} writes with {} KB lost but for {} KB",
+             acknowledged; {} flushes, at most {} writes between two of them; then {} writes with {} KB lost but for {} KB",
             booted.as_secs_f32(),
             ledger.uploads().len(),
             pulled.as_secs_f32(),
             lost.flushes,
+            lost.most,
             lost.writes,
             lost.bytes / 1_000,
             lost.kept / 1_000
@@ -104,7 +105,7 @@ pub(crate) fn powerloss(context: &Context, rounds: u64) -> Result<(), Failure> {
 }
 
 /// Pushes with all clients, and pulls the plug at a moment that the seed chooses; how many images were acknowledged.
-fn push_until_cut(machine: Machine, number: u64, seed: Seed, ledger: &Ledger) -> Result<usize, Failure> {
+fn push_until_cut(machine: Machine, disk: &Disk, number: u64, seed: Seed, ledger: &Ledger) -> Result<usize, Failure> {
     let (images, cut) = (AtomicUsize::new(0), AtomicBool::new(false));
     let round = Round { number, seed, addr: machine.addr(), ledger, images: &images, cut: &cut };
     let refused = thread::scope(|scope| {
@@ -123,6 +124,8 @@ fn push_until_cut(machine: Machine, number: u64, seed: Seed, ledger: &Ledger) ->
             thread::sleep(Duration::from_millis(1 + seed.below(9)));
         }
         cut.store(true, Ordering::SeqCst);
+        // Of what a commit writes and flushes, any part may be what was done last.
+        disk.fail_after(1 + seed.derive(1).below(40), PATIENCE);
         let console = machine.cut();
         let ended = clients.into_iter().map(|client| client.join());
         let refused: Vec<String> =

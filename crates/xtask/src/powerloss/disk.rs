@@ -11,7 +11,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use roadstead_testkit::Seed;
 
@@ -33,6 +35,8 @@ pub(crate) struct Lost {
     pub(crate) bytes: usize,
     /// Of these, bytes that happened to be on the disk all the same.
     pub(crate) kept: usize,
+    /// The most writes that were held at once since the power came on.
+    pub(crate) most: usize,
     /// Flushes that were carried out since the power came on.
     pub(crate) flushes: usize,
 }
@@ -40,6 +44,28 @@ pub(crate) struct Lost {
 /// A disk with the power on.
 pub(crate) struct Disk {
     serving: JoinHandle<io::Result<Held>>,
+    fuse: Arc<Fuse>,
+}
+
+/// Says when the power goes, as the disk sees it: after so many more writes nothing is carried out and nothing answered.
+#[derive(Default)]
+struct Fuse {
+    /// Writes that are left, once it is lit.
+    left: Mutex<Option<u64>>,
+    blown: Condvar,
+}
+
+impl Fuse {
+    /// Counts a write; whether it was the last.
+    fn burn(&self) -> bool {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = left.map(|left| left.saturating_sub(1));
+        let blown = *left == Some(0);
+        if blown {
+            self.blown.notify_all();
+        }
+        blown
+    }
 }
 
 /// What a flush would make durable.
@@ -47,7 +73,11 @@ struct Held {
     file: File,
     size: u64,
     writes: Vec<(u64, Vec<u8>)>,
+    most: usize,
     flushes: usize,
+    fuse: Arc<Fuse>,
+    /// The machine, which must not learn from a closed connection that the power is gone.
+    cut_off: Option<UnixStream>,
 }
 
 impl Disk {
@@ -58,23 +88,33 @@ impl Disk {
         // The one of a machine before.
         let _ = std::fs::remove_file(socket);
         let listener = UnixListener::bind(socket)?;
+        let fuse = Arc::<Fuse>::default();
+        let held = Held { file, size, writes: Vec::new(), most: 0, flushes: 0, fuse: Arc::clone(&fuse), cut_off: None };
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept()?;
-            let mut held = Held { file, size, writes: Vec::new(), flushes: 0 };
+            let mut held = held;
             match held.serve(stream) {
                 // The machine was cut off in the middle of something.
                 Err(error) if is_cut(&error) => Ok(held),
                 served => served.map(|()| held),
             }
         });
-        Ok(Self { serving })
+        Ok(Self { serving, fuse })
+    }
+
+    /// Lets the power fail after so many more writes, and waits for that no longer than `patience`.
+    pub(crate) fn fail_after(&self, writes: u64, patience: Duration) {
+        let mut left = self.fuse.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = Some(writes.max(1));
+        // Whether it came to that does not matter: the power is cut in any case.
+        let _ = self.fuse.blown.wait_timeout_while(left, patience, |left| *left != Some(0));
     }
 
     /// What is left when the machine is gone. `keep` is the share of sectors, in percent, that were written without having
     /// been flushed.
     pub(crate) fn power_off(self, seed: Seed, keep: u64) -> io::Result<Lost> {
         let held = self.serving.join().map_err(|_| io::Error::other("the disk panicked"))??;
-        let mut lost = Lost { writes: held.writes.len(), flushes: held.flushes, ..Lost::default() };
+        let mut lost = Lost { writes: held.writes.len(), most: held.most, flushes: held.flushes, ..Lost::default() };
         for (number, (offset, bytes)) in (0..).zip(&held.writes) {
             lost.bytes += bytes.len();
             for (sector, piece) in bytes.chunks(SECTOR).enumerate() {
@@ -156,6 +196,11 @@ impl Held {
                 let mut bytes = vec![0; length];
                 stream.read_exact(&mut bytes)?;
                 self.writes.push((offset, bytes));
+                self.most = self.most.max(self.writes.len());
+                if self.fuse.burn() {
+                    self.cut_off = Some(stream.try_clone()?);
+                    return Ok(false);
+                }
             }
             DISCONNECT => return Ok(false),
             FLUSH => self.flush()?,
@@ -206,7 +251,11 @@ mod tests {
         let file = image.reopen().unwrap();
         file.set_len(4096).unwrap();
         let writes = writes.iter().map(|(offset, bytes)| (*offset, bytes.to_vec())).collect();
-        (image, Held { file, size: 4096, writes, flushes: 0 })
+        (image, Held { file, size: 4096, writes, most: 0, flushes: 0, fuse: Arc::default(), cut_off: None })
+    }
+
+    fn off(held: Held) -> Disk {
+        Disk { serving: thread::spawn(|| Ok(held)), fuse: Arc::default() }
     }
 
     fn content(image: &tempfile::NamedTempFile) -> Vec<u8> {
@@ -221,15 +270,23 @@ mod tests {
         held.flush().unwrap();
         assert_eq!(&content(&image)[..9], b"firsecond");
         held.writes.push((0, b"lost".to_vec()));
-        let lost = Disk { serving: thread::spawn(|| Ok(held)) }.power_off(Seed(1), 0).unwrap();
+        let lost = off(held).power_off(Seed(1), 0).unwrap();
         assert_eq!((lost.writes, lost.bytes, lost.kept, lost.flushes), (1, 4, 0, 1));
         assert_eq!(&content(&image)[..9], b"firsecond");
     }
 
     #[test]
+    fn the_power_fails_after_so_many_writes() {
+        let fuse = Fuse::default();
+        assert!(!fuse.burn(), "it is not lit");
+        *fuse.left.lock().unwrap() = Some(2);
+        assert_eq!([fuse.burn(), fuse.burn()], [false, true]);
+    }
+
+    #[test]
     fn some_sectors_may_be_there_all_the_same() {
         let (image, held) = held(&[(0, &[7; 4096])]);
-        let lost = Disk { serving: thread::spawn(|| Ok(held)) }.power_off(Seed(1), 50).unwrap();
+        let lost = off(held).power_off(Seed(1), 50).unwrap();
         assert!(lost.kept > 0 && lost.kept < 4096, "{lost:?}");
         assert_eq!(content(&image).iter().filter(|byte| **byte == 7).count(), lost.kept);
     }
