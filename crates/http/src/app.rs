@@ -40,6 +40,7 @@ impl App {
     /// Serves `api` beside `/load_balancer_status` with its aliases `/_ping`, `/health` and `/health/instance`, and
     /// beside `/metrics`, none of which asks for authentication.
     pub fn new(health: Health, metrics: Metrics, api: Router) -> Self {
+        metrics.show_health(health.clone());
         let mut router = Router::new().route("/metrics", get(show_metrics).with_state(metrics.clone()));
         for path in ["/load_balancer_status", "/_ping", "/health", "/health/instance"] {
             router = router.route(path, get(show_health).with_state(health.clone()));

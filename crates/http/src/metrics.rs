@@ -5,6 +5,7 @@
 
 mod damage;
 mod engines;
+mod health;
 mod http;
 mod process;
 mod workers;
@@ -73,6 +74,11 @@ impl Metrics {
     /// Shows the workers of `supervisor`, read at each scrape.
     pub fn show_workers(&self, supervisor: Arc<roadstead_workers::Supervisor>) {
         workers::register(&mut self.0.registry.lock(), supervisor);
+    }
+
+    /// Shows how health stands.
+    pub(crate) fn show_health(&self, health: crate::Health) {
+        health::register(&mut self.0.registry.lock(), health);
     }
 
     /// Shows what is wrong with the stores, as `damaged` counts it at each scrape.

@@ -24,8 +24,11 @@ pub(crate) fn faults(context: &Context) -> Result<Outcome, Failure> {
     }
     let binary = release_binary(context)?;
     // One after the other: each of them means to have the machine for itself.
-    let tests = cargo_test_release(context, &binary, &["--skip", "conformance", "--test-threads=1", "--nocapture"])?;
-    Ok(Outcome::Passed(format!("{tests} tests")))
+    let alone = ["--skip", "conformance", "--skip", "failures::", "--test-threads=1", "--nocapture"];
+    let alone = cargo_test_release(context, &binary, &alone)?;
+    // These mostly wait for health to notice.
+    let failures = cargo_test_release(context, &binary, &["failures::", "--test-threads=4", "--nocapture"])?;
+    Ok(Outcome::Passed(format!("{} tests", alone + failures)))
 }
 
 /// The crash tests and the collector among its clients, for as long as one is willing to wait. Not a stage: it takes

@@ -14,6 +14,9 @@ fn blobs() {
         run(&["mount", "-o", "remount,ro"], &blobs);
         stand.assert_refused(&[Push::Blob, Push::Chunk], 503);
         assert_eq!(stand.until("read-only"), 200);
+        let metrics = stand.client().call("GET", "/metrics").unwrap().body;
+        let condition = "roadstead_component_condition{component=\"storage default\",condition=\"read-only\"} 1";
+        assert!(String::from_utf8_lossy(&metrics).contains(condition));
         stand.assert_writes(&[Push::Manifest, Push::Delete]);
         stand.assert_pulls();
         run(&["mount", "-o", "remount,rw"], &blobs);
