@@ -12,14 +12,16 @@ mod scrub;
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use roadstead_workers::{Collection, Scrub, Supervisor, WorkerStatus};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 /// The admin API over the background work of an instance.
 #[derive(Debug, Clone)]
@@ -42,6 +44,7 @@ impl AdminApi {
             .route("/api/v1/gc", post(gc::run))
             .route("/api/v1/scrub", get(scrub::show).post(scrub::begin).delete(scrub::stop))
             .fallback(unknown)
+            .method_not_allowed_fallback(not_so)
             .with_state(self)
     }
 }
@@ -53,6 +56,25 @@ async fn workers(State(api): State<AdminApi>) -> Json<Vec<WorkerStatus>> {
 
 async fn unknown() -> Response<Body> {
     refuse(StatusCode::NOT_FOUND, "the admin API has no such endpoint; is the command of another version?")
+}
+
+async fn not_so() -> Response<Body> {
+    refuse(StatusCode::METHOD_NOT_ALLOWED, "the endpoint is there, but not by this method")
+}
+
+/// Status and message of an answer that says why nothing was done.
+type Refusal = (StatusCode, String);
+
+/// What a body asks for; nothing asks for the defaults. A refusal tells the `form` there is.
+fn wish<T: DeserializeOwned + Default>(body: Result<Bytes, BytesRejection>, form: &str) -> Result<T, Refusal> {
+    let body = body.map_err(|refused| (refused.status(), refused.body_text()))?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    // An object first: a list would do for its fields in order.
+    let object = serde_json::from_slice::<Map<String, Value>>(&body);
+    let wish = object.and_then(|object| serde_json::from_value(Value::Object(object)));
+    wish.map_err(|error| (StatusCode::BAD_REQUEST, format!("not {form}: {error}")))
 }
 
 /// An answer that says why nothing was done.

@@ -23,7 +23,8 @@ pub const MIGRATIONS: &[Migration] = &[
 // subject that was deleted). A hint: whether anything holds it is decided by the references themselves.
 const UNTAGGED_SQLITE: &[&str] = &[
     "ALTER TABLE manifest ADD COLUMN untagged_since BIGINT",
-    "UPDATE manifest SET untagged_since = pushed_at WHERE NOT EXISTS \
+    // Nobody knows when those that are without a tag now lost it: their time begins today.
+    "UPDATE manifest SET untagged_since = (SELECT applied_at FROM schema_version WHERE version = 4) WHERE NOT EXISTS \
         (SELECT 1 FROM tag t WHERE t.repository_id = manifest.repository_id AND t.digest = manifest.digest)",
     "CREATE INDEX manifest_untagged ON manifest (untagged_since, repository_id, digest) WHERE untagged_since IS NOT NULL",
 ];

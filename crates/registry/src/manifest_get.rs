@@ -3,8 +3,10 @@
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use roadstead_metadata::records::manifest::ManifestStat;
+use roadstead_metadata::records::untagged;
 use roadstead_oci::{Digest, Reference, RepositoryName};
 
+use crate::commit::ROUNDS;
 use crate::{Action, Caller, Error, Registry, Result};
 
 /// What and how large a manifest is.
@@ -40,7 +42,9 @@ impl Registry {
         }
     }
 
-    /// The same without the bytes (HEAD).
+    /// The same without the bytes (HEAD). For a caller who may push and asks by digest it also keeps a manifest that
+    /// nothing may hold yet, or answers `ManifestUnknown`, so that a push which skips it because of this answer does not
+    /// fail later.
     pub async fn manifest_info(
         &self,
         caller: &Caller,
@@ -48,9 +52,28 @@ impl Registry {
         reference: &Reference,
     ) -> Result<ManifestInfo> {
         let name = self.access(caller, Action::Pull, name)?;
-        match self.index.manifest_stat(&name, reference).await? {
-            Some(info) => Ok(info),
-            None => Err(self.unknown(&name, Error::ManifestUnknown(reference.clone())).await?),
+        let by_digest = matches!(reference, Reference::Digest(_));
+        let pusher = by_digest && self.policy.decide(caller, Action::Push, &name).is_ok();
+        for _ in 0..ROUNDS {
+            let Some(info) = self.index.manifest_stat(&name, reference).await? else { break };
+            let let_go = info.untagged_since.filter(|since| self.clock.now() - since > self.limits.refresh());
+            if !pusher || let_go.is_none() || self.renew(&name, &info.digest).await? {
+                return Ok(info);
+            }
+        }
+        Err(self.unknown(&name, Error::ManifestUnknown(reference.clone())).await?)
+    }
+
+    /// Begins a manifest's time anew. `Ok(false)`: it is gone. While metadata cannot be written nothing is removed and no
+    /// push can end, so the answer stands.
+    async fn renew(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let repository = self.existing(name).await?;
+        let mut batch = self.batch();
+        let at = batch.at;
+        batch.extend(untagged::rely(repository, digest, at));
+        match self.try_commit(batch).await {
+            Err(Error::ReadOnly(_) | Error::Unavailable { .. } | Error::Uncertain(_)) => Ok(true),
+            outcome => outcome,
         }
     }
 

@@ -136,7 +136,6 @@ impl Registry {
         object: Option<&Placement>,
     ) -> Result<Batch> {
         let subject = parsed.subject.as_ref().map(|subject| subject.digest);
-        let stat = ManifestStat { digest, media_type: parsed.media_type.clone(), size: put.bytes.len() as u64 };
         let target = self.push_target(name).await?;
         let mut named = self.check_named(&target, parsed).await?;
         self.judge(name, &put.reference, &put.precondition).await?;
@@ -150,8 +149,14 @@ impl Registry {
         }
         batch.push(manifest::put_content(&digest, &put.bytes));
         let (blobs, children) = (&named.blobs[..], &named.children[..]);
-        let tagged = tags(put).next().is_some();
-        let new = NewManifest { repository: target.id, stat: &stat, subject, blobs, children, tagged };
+        let stat = ManifestStat {
+            digest,
+            media_type: parsed.media_type.clone(),
+            size: put.bytes.len() as u64,
+            // A hint: whether an index or a subject holds it is seen when it is looked at.
+            untagged_since: tags(put).next().is_none().then_some(at),
+        };
+        let new = NewManifest { repository: target.id, stat: &stat, subject, blobs, children };
         batch.extend(manifest::put(&new, at));
         if let Some(subject) = &subject {
             let artifact_type = parsed.referrer_artifact_type().unwrap_or_default();

@@ -16,6 +16,7 @@ use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use roadstead_oci::{Digest, Hasher};
 use roadstead_storage::{Body, Error, ErrorKind, ObjectKey, ObjectRead, Version};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -32,6 +33,8 @@ const SMALL: usize = 16 << 10;
 pub(crate) struct Verified {
     known: Arc<Cache<Place, Version>>,
     suspects: Arc<Suspects>,
+    /// As many as may hash at once: after a start all pulls do, and stores and uploads need their threads too.
+    cores: Arc<Semaphore>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,7 +59,8 @@ impl Equivalent<Place> for At<'_> {
 impl Verified {
     /// Knows nothing yet, and tells `suspects` of copies that are not right.
     pub(crate) fn new(suspects: Arc<Suspects>) -> Self {
-        Self { known: Arc::new(Cache::new(KNOWN)), suspects }
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        Self { known: Arc::new(Cache::new(KNOWN)), suspects, cores: Arc::new(Semaphore::new(cores)) }
     }
 
     /// Whether the bytes of a copy were right while it had this version.
@@ -141,7 +145,7 @@ impl Check {
         };
         let chunk = chunk?;
         self.left = self.left.saturating_sub(chunk.len() as u64);
-        let hash = self.hash.add(&chunk).await?;
+        let hash = self.hash.add(&chunk, &copy.verified.cores).await?;
         if self.left > 0 {
             return Ok((chunk, Some(Self { hash, ..self })));
         }
@@ -157,14 +161,17 @@ impl Check {
 
 impl Hash {
     /// Adds a chunk. While a large one is being hashed it may be sent already.
-    async fn add(self, chunk: &Bytes) -> Result<Self, Error> {
+    async fn add(self, chunk: &Bytes, cores: &Arc<Semaphore>) -> Result<Self, Error> {
         let mut hasher = self.settled().await?;
         if chunk.len() <= SMALL {
             hasher.update(chunk);
             return Ok(Hash::Here(hasher));
         }
         let chunk = chunk.clone();
+        // Never closed.
+        let core = cores.clone().acquire_owned().await.ok();
         Ok(Hash::Elsewhere(tokio::task::spawn_blocking(move || {
+            let _core = core;
             hasher.update(&chunk);
             hasher
         })))

@@ -31,6 +31,11 @@ impl Version {
     pub const fn new(parts: [u64; 4]) -> Self {
         Self(parts)
     }
+
+    /// What it was made of.
+    pub(crate) const fn parts(self) -> [u64; 4] {
+        self.0
+    }
 }
 
 /// What is known of an object without reading it.

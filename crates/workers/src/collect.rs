@@ -85,10 +85,10 @@ impl Collect {
         self.steady.remaining(&**self.registry.clock(), self.watched())
     }
 
-    /// How long the clock is watched before it is believed. A grace shorter than that is no shelter from a clock that
-    /// jumps, so there is nothing to wait for.
+    /// How long the clock is watched before it is believed. Where nothing is kept for as long as that, a clock that
+    /// jumps does not matter, and there is nothing to wait for.
     fn watched(&self) -> Duration {
-        self.period.min(self.registry.limits().grace)
+        self.period.min(self.registry.limits().grace.max(self.untagged.unwrap_or_default()))
     }
 
     /// What could be collected now: links and blobs that seem to be of no use, and for how long they have been.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_metadata::records::preview::{self, Candidate, Cursor};
+use roadstead_metadata::records::reap;
 use roadstead_metadata::records::untagged::{self, Untagged};
 use serde::Serialize;
 
@@ -34,12 +35,12 @@ pub struct Totals {
     pub blobs: u64,
     /// Bytes of these blobs.
     pub bytes: u64,
-    /// Objects deleted from the stores.
+    /// Objects deleted from the stores: also those that earlier collections and pushes let go.
     pub objects: u64,
 }
 
 /// How a collection stands after a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
     /// More may be waiting.
     More,
@@ -47,6 +48,8 @@ pub enum Turn {
     Done {
         /// Objects that the reaper still has to delete.
         waiting: u64,
+        /// What a store answered that did not delete one just now.
+        trouble: Option<String>,
     },
     /// Nothing is removed for its age before the clock was watched; it will have been after this time.
     ClockUnproven(Duration),
@@ -72,12 +75,18 @@ impl Collection {
         totals.links += collected.links;
         totals.blobs += collected.blobs;
         totals.bytes += collected.bytes;
-        let reaped = self.reaper.step().await?;
-        totals.objects += reaped.done;
-        if collected.more || reaped.done > 0 {
+        // A store that does not delete keeps nothing else from being collected.
+        let (reaped, trouble) = match self.reaper.step().await {
+            Ok(reaped) => (reaped.done, None),
+            Err(StepError::Storage { location, source }) => (0, Some(format!("location {location}: {source}"))),
+            Err(error) => return Err(error),
+        };
+        totals.objects += reaped;
+        if collected.more || reaped > 0 {
             return Ok(Turn::More);
         }
-        Ok(Turn::Done { waiting: reaped.backlog.unwrap_or(0) })
+        let waiting = reap::count(&**self.collect.registry().sql()).await?;
+        Ok(Turn::Done { waiting, trouble })
     }
 
     /// A page of the manifests that a collection would remove now by policy, and after which the next begins; `None` after

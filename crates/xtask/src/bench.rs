@@ -22,8 +22,8 @@ use server::Kind;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// How often each server is measured.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=99))]
+    rounds: u64,
     /// How long each phase of requests takes, in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     #[arg(long = "phase", value_name = "NAME")]
     phases: Vec<String>,
     /// Put the table into docs/benchmarks.md.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "phases")]
     write: bool,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<(), Failure> {
     let data = options.data.clone().unwrap_or_else(std::env::temp_dir);
     let material = phases::Material::new();
     let mut runs: Vec<(Kind, Run)> = Vec::new();
-    for round in 0..options.rounds.max(1) {
+    for round in 0..options.rounds {
         // Whoever comes second may find the disk busier, or the machine warmer.
         let order = if round % 2 == 0 { [Kind::Peer, Kind::Ours] } else { [Kind::Ours, Kind::Peer] };
         for kind in order {

@@ -4,7 +4,7 @@
 //! - `candidate` (dry run): a blob that would go: `digest`, `size` in bytes, `since` in milliseconds since the Unix epoch.
 //! - `manifest` (dry run): a manifest that would go by policy: `repository`, `digest`, `since`.
 //! - `progress`: `manifests`, `links`, `blobs`, `bytes`, `objects` removed so far.
-//! - `end`: the same in all; `waiting_objects` wait for the reaper. After a dry run `manifests`, `blobs` and `bytes` are what would go.
+//! - `end`: the same in all; `waiting_objects` wait for the reaper, `trouble` is why, when a store does not delete. After a dry run `manifests`, `blobs` and `bytes` are what would go.
 //! - `failed`: `message` says why it stopped; `retry_after_seconds` when it is known.
 //!
 //! 409 while another one runs, 400 for a body that is no such object.
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use http::{Response, StatusCode};
 use roadstead_metadata::records::preview::Cursor;
 use roadstead_metadata::records::untagged::Untagged;
@@ -21,7 +22,7 @@ use roadstead_workers::{Collection, Totals, Turn};
 use serde::{Deserialize, Serialize};
 
 use super::lines::{self, Lines};
-use super::{AdminApi, refuse};
+use super::{AdminApi, refuse, wish};
 
 /// A clock that will be believed so soon is waited for.
 const WORTH_WAITING: Duration = Duration::from_secs(10);
@@ -53,6 +54,8 @@ enum Event {
         totals: Totals,
         #[serde(skip_serializing_if = "Option::is_none")]
         waiting_objects: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
     },
     Failed {
         message: String,
@@ -61,15 +64,10 @@ enum Event {
     },
 }
 
-pub(super) async fn run(State(api): State<AdminApi>, body: Bytes) -> Response<Body> {
-    let wish: Wish = match body.is_empty() {
-        true => Wish::default(),
-        false => match serde_json::from_slice(&body) {
-            Ok(wish) => wish,
-            Err(error) => {
-                return refuse(StatusCode::BAD_REQUEST, &format!("not {{\"dry_run\": true or false}}: {error}"));
-            }
-        },
+pub(super) async fn run(State(api): State<AdminApi>, body: Result<Bytes, BytesRejection>) -> Response<Body> {
+    let wish: Wish = match wish(body, "{\"dry_run\": true or false}") {
+        Ok(wish) => wish,
+        Err((status, message)) => return refuse(status, &message),
     };
     let collection = api.collection;
     if wish.dry_run {
@@ -97,13 +95,11 @@ async fn collect(collection: Arc<Collection>, lines: &Lines) -> Option<Event> {
     let mut totals = Totals::default();
     loop {
         match collection.turn(&mut totals).await {
-            Ok(Turn::More) => {
-                if !lines.write(&Event::Progress(totals)).await {
-                    return None;
-                }
-            }
-            Ok(Turn::Done { waiting }) => {
-                return Some(Event::End { dry_run: false, totals, waiting_objects: Some(waiting) });
+            // Who reads slowly misses some of it, and holds nothing up.
+            Ok(Turn::More) if lines.offer(&Event::Progress(totals)) => {}
+            Ok(Turn::More) => return None,
+            Ok(Turn::Done { waiting, trouble }) => {
+                return Some(Event::End { dry_run: false, totals, waiting_objects: Some(waiting), trouble });
             }
             Ok(Turn::ClockUnproven(left)) if left <= WORTH_WAITING => tokio::time::sleep(left).await,
             Ok(Turn::ClockUnproven(left)) => {
@@ -126,7 +122,7 @@ async fn preview(collection: &Collection, lines: &Lines) -> Option<Event> {
         blobs(collection, lines, &mut totals).await
     };
     match told.await {
-        Ok(()) => Some(Event::End { dry_run: true, totals, waiting_objects: None }),
+        Ok(()) => Some(Event::End { dry_run: true, totals, waiting_objects: None, trouble: None }),
         Err(stopped) => stopped,
     }
 }
@@ -143,6 +139,7 @@ async fn manifests(collection: &Collection, lines: &Lines, totals: &mut Totals) 
             }
         }
         match next {
+            Some(_) if lines.is_closed() => return Err(None),
             Some(next) => last = Some(next),
             None => return Ok(()),
         }
@@ -152,7 +149,7 @@ async fn manifests(collection: &Collection, lines: &Lines, totals: &mut Totals) 
 /// The same for blobs.
 async fn blobs(collection: &Collection, lines: &Lines, totals: &mut Totals) -> Result<(), Option<Event>> {
     let mut from = Some(Cursor::default());
-    while let Some(cursor) = from {
+    while let Some(cursor) = from.filter(|_| !lines.is_closed()) {
         let (candidates, next) = collection.preview(cursor).await.map_err(failed)?;
         for blob in candidates {
             totals.blobs += 1;

@@ -22,6 +22,22 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// Writes a line unless the reader is behind; `false` once nobody reads any more.
+    pub(super) fn offer(&self, line: &impl Serialize) -> bool {
+        if let (Ok(place), Ok(mut line)) = (self.0.try_reserve(), serde_json::to_vec(line)) {
+            line.push(b'\n');
+            place.send(line.into());
+        }
+        !self.is_closed()
+    }
+
+    /// Whether nobody reads any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
 /// An answer whose lines `work` writes.
 pub(super) fn answer<W>(work: impl FnOnce(Lines) -> W) -> Response<Body>
 where

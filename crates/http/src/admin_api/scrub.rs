@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, Uri};
 use roadstead_metadata::records::damage::Kind;
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{AdminApi, refuse};
+use super::{AdminApi, refuse, wish};
 
 /// Damaged objects in one answer.
 const PAGE: usize = 100;
@@ -32,16 +33,10 @@ struct Wish {
     rate: Option<u64>,
 }
 
-pub(super) async fn begin(State(api): State<AdminApi>, body: Bytes) -> Response<Body> {
-    let wish: Wish = match body.is_empty() {
-        true => Wish::default(),
-        false => match serde_json::from_slice(&body) {
-            Ok(wish) => wish,
-            Err(error) => {
-                let form = "not {\"deep\": true or false, \"rate\": bytes per second}";
-                return refuse(StatusCode::BAD_REQUEST, &format!("{form}: {error}"));
-            }
-        },
+pub(super) async fn begin(State(api): State<AdminApi>, body: Result<Bytes, BytesRejection>) -> Response<Body> {
+    let wish: Wish = match wish(body, "{\"deep\": true or false, \"rate\": bytes per second}") {
+        Ok(wish) => wish,
+        Err((status, message)) => return refuse(status, &message),
     };
     match api.scrub.begin(wish.deep, wish.rate).await {
         Ok(Some(run)) => {

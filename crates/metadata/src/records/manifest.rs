@@ -40,15 +40,15 @@ sql! {
         (SELECT 1 FROM manifest WHERE repository_id = $1 AND digest = $2)";
     DROP_CONTENT = "DELETE FROM manifest_content WHERE digest = $1 \
         AND NOT EXISTS (SELECT 1 FROM manifest m WHERE m.digest = manifest_content.digest)";
-    BY_DIGEST = "SELECT m.digest, m.media_type, m.size, c.encoding, c.bytes FROM repository r \
+    BY_DIGEST = "SELECT m.digest, m.media_type, m.size, m.untagged_since, c.encoding, c.bytes FROM repository r \
         JOIN manifest m ON m.repository_id = r.id JOIN manifest_content c ON c.digest = m.digest \
         WHERE r.name = $1 AND m.digest = $2";
-    BY_TAG = "SELECT m.digest, m.media_type, m.size, c.encoding, c.bytes FROM repository r \
+    BY_TAG = "SELECT m.digest, m.media_type, m.size, m.untagged_since, c.encoding, c.bytes FROM repository r \
         JOIN tag t ON t.repository_id = r.id JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest \
         JOIN manifest_content c ON c.digest = m.digest WHERE r.name = $1 AND t.name = $2";
-    STAT_BY_DIGEST = "SELECT m.digest, m.media_type, m.size FROM repository r \
+    STAT_BY_DIGEST = "SELECT m.digest, m.media_type, m.size, m.untagged_since FROM repository r \
         JOIN manifest m ON m.repository_id = r.id WHERE r.name = $1 AND m.digest = $2";
-    STAT_BY_TAG = "SELECT m.digest, m.media_type, m.size FROM repository r \
+    STAT_BY_TAG = "SELECT m.digest, m.media_type, m.size, m.untagged_since FROM repository r \
         JOIN tag t ON t.repository_id = r.id JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest \
         WHERE r.name = $1 AND t.name = $2";
     PRESENT = "SELECT digest FROM manifest WHERE repository_id = $1 AND digest IN ($2)";
@@ -94,6 +94,8 @@ pub struct ManifestStat {
     pub media_type: String,
     /// Its size in bytes.
     pub size: u64,
+    /// Since when nothing may hold it, neither a tag nor an index nor a subject: a hint. `None` while something does.
+    pub untagged_since: Option<Millis>,
 }
 
 /// A manifest with its content, or where that is.
@@ -110,7 +112,7 @@ pub struct ManifestRecord {
 pub struct NewManifest<'a> {
     /// The repository.
     pub repository: Uuid,
-    /// Its digest, media type and size.
+    /// Its digest, media type and size; and now as `untagged_since`, unless the same batch points a tag at it.
     pub stat: &'a ManifestStat,
     /// The digest of its subject, present or not.
     pub subject: Option<Digest>,
@@ -118,8 +120,6 @@ pub struct NewManifest<'a> {
     pub blobs: &'a [Digest],
     /// Distinct manifests that it names and that must be present.
     pub children: &'a [Digest],
-    /// Whether the same batch points a tag at it.
-    pub tagged: bool,
 }
 
 /// The bytes, compressed when that makes them smaller; `None` (kept as a blob) from [`INLINE_BYTES`] on.
@@ -151,12 +151,12 @@ pub fn put(new: &NewManifest<'_>, at: Millis) -> Vec<Statement> {
             (new.stat.size as i64).into(),
             new.subject.as_ref().map(Value::from).unwrap_or(Value::Null),
             at.into(),
-            // A hint: what a tag of the same batch holds is found to be held when it is looked at.
-            if new.tagged { Value::Null } else { at.into() },
+            new.stat.untagged_since.map_or(Value::Null, Value::from),
         ],
     )];
     // What an earlier push found under a name may be something else now.
     statements.push(free_blobs(new.repository, &new.stat.digest, at));
+    statements.push(untagged::let_go_by_index(new.repository, &new.stat.digest, at));
     for (named, clear, put, guard) in
         [(new.blobs, CLEAR_BLOBS, PUT_BLOBS, GUARD_BLOBS), (new.children, CLEAR_CHILDREN, PUT_CHILDREN, GUARD_CHILDREN)]
     {
@@ -188,12 +188,11 @@ pub fn guard_absent(repository: Uuid, digest: &Digest) -> Statement {
 /// Removes a manifest and what it references; conflicts when it is absent, tagged, or named by an index. Blobs that it
 /// alone named are the collector's after their grace.
 pub fn delete(repository: Uuid, digest: &Digest, at: Millis) -> [Statement; 6] {
-    let [by_index, by_subject] = untagged::let_go_by_manifest(repository, digest, at);
     [
         guard(repository, digest),
         free_blobs(repository, digest, at),
-        by_index,
-        by_subject,
+        untagged::let_go_by_index(repository, digest, at),
+        untagged::let_go_by_subject(repository, digest, at),
         Statement::new(DELETE, vec![repository.into(), digest.into()]),
         Statement::new(DROP_CONTENT, vec![digest.into()]),
     ]
@@ -206,7 +205,9 @@ fn free_blobs(repository: Uuid, digest: &Digest, at: Millis) -> Statement {
 }
 
 fn stat_of(row: &Row) -> Result<ManifestStat, QueryError> {
-    Ok(ManifestStat { digest: row.digest(0)?, media_type: row.text(1)?.to_owned(), size: row.integer(2)? as u64 })
+    let untagged_since = if row.is_null(3) { None } else { Some(row.integer(3)?) };
+    let (digest, media_type) = (row.digest(0)?, row.text(1)?.to_owned());
+    Ok(ManifestStat { digest, media_type, size: row.integer(2)? as u64, untagged_since })
 }
 
 fn question(by_tag: &'static str, by_digest: &'static str, name: &str, reference: &Reference) -> Statement {
@@ -226,11 +227,11 @@ pub async fn get(
     let rows = sql.query(fresh, question(BY_TAG, BY_DIGEST, name, reference)).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let stat = stat_of(row)?;
-    let bytes = match Encoding::of(row.integer(3)?)? {
-        Encoding::Plain => Some(Bytes::copy_from_slice(row.blob(4)?)),
+    let bytes = match Encoding::of(row.integer(4)?)? {
+        Encoding::Plain => Some(Bytes::copy_from_slice(row.blob(5)?)),
         Encoding::Blob => None,
         Encoding::Zstd => {
-            let bytes = zstd::bulk::decompress(row.blob(4)?, stat.size as usize);
+            let bytes = zstd::bulk::decompress(row.blob(5)?, stat.size as usize);
             let damaged = |e| QueryError::Failed(format!("content of manifest {}: {e}", stat.digest));
             Some(bytes.map_err(damaged)?.into())
         }

@@ -1,11 +1,11 @@
 //! Manifests that nothing holds, for installations whose policy lets them go: no tag points at them, no index names
-//! them, and they refer to no subject that is there.
+//! them, and they refer to no subject that is there. An index is not held by a subject that it holds itself.
 //!
 //! As with blobs (see [`super::collect`]) `untagged_since` is a hint of when a manifest was last let go: set by whatever
 //! lets one go, never needed to be taken back, put right when it is met and wrong. What goes is decided by the
 //! references, in the batch that removes it.
 
-use super::sql;
+use super::{manifest, sql};
 use crate::{Freshness, Millis, QueryError, Sql, Statement, Value};
 use roadstead_oci::{Digest, Tag};
 use uuid::Uuid;
@@ -17,6 +17,7 @@ sql! {
         (SELECT child FROM manifest_child WHERE repository_id = $3 AND manifest = $4)";
     LET_GO_BY_SUBJECT = "UPDATE manifest SET untagged_since = $1 WHERE repository_id = $2 AND digest IN \
         (SELECT digest FROM referrer WHERE repository_id = $3 AND subject = $4)";
+    RENEW = "UPDATE manifest SET untagged_since = $1 WHERE repository_id = $2 AND digest = $3 AND untagged_since < $4";
     CANDIDATES = "SELECT m.repository_id, r.name, m.digest, m.untagged_since FROM manifest m \
         JOIN repository r ON r.id = m.repository_id \
         WHERE m.untagged_since IS NOT NULL AND m.untagged_since <= $1 \
@@ -25,11 +26,15 @@ sql! {
     UNHELD = "SELECT m.digest FROM manifest m WHERE m.repository_id = $1 AND m.digest IN ($2) \
         AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.repository_id = m.repository_id AND t.digest = m.digest) \
         AND NOT EXISTS (SELECT 1 FROM manifest_child c WHERE c.repository_id = m.repository_id AND c.child = m.digest) \
-        AND NOT EXISTS (SELECT 1 FROM manifest s WHERE s.repository_id = m.repository_id AND s.digest = m.subject)";
-    STILL_HELD = "UPDATE manifest SET untagged_since = NULL WHERE repository_id = $1 AND digest IN ($2) AND \
+        AND NOT EXISTS (SELECT 1 FROM manifest s WHERE s.repository_id = m.repository_id AND s.digest = m.subject \
+        AND NOT EXISTS (SELECT 1 FROM manifest_child k \
+        WHERE k.repository_id = m.repository_id AND k.manifest = m.digest AND k.child = m.subject))";
+    STILL_HELD = "UPDATE manifest SET untagged_since = NULL WHERE repository_id = $1 AND digest IN ($2) AND untagged_since <= $3 AND \
         (EXISTS (SELECT 1 FROM tag t WHERE t.repository_id = manifest.repository_id AND t.digest = manifest.digest) \
         OR EXISTS (SELECT 1 FROM manifest_child c WHERE c.repository_id = manifest.repository_id AND c.child = manifest.digest) \
-        OR EXISTS (SELECT 1 FROM manifest s WHERE s.repository_id = manifest.repository_id AND s.digest = manifest.subject))";
+        OR EXISTS (SELECT 1 FROM manifest s WHERE s.repository_id = manifest.repository_id AND s.digest = manifest.subject \
+        AND NOT EXISTS (SELECT 1 FROM manifest_child k \
+        WHERE k.repository_id = manifest.repository_id AND k.manifest = manifest.digest AND k.child = manifest.subject)))";
     FREE_BLOBS = "UPDATE repository_blob SET unused_since = $1 WHERE repository_id = $2 AND digest IN \
         (SELECT b.blob FROM manifest_blob b JOIN manifest m ON m.repository_id = b.repository_id AND m.digest = b.manifest \
         WHERE b.repository_id = $3 AND b.manifest IN ($4) AND m.untagged_since IS NOT NULL AND m.untagged_since <= $5)";
@@ -67,10 +72,20 @@ pub(super) fn let_go_by_tag(repository: Uuid, tag: &Tag, to: Option<&Digest>, at
     Statement::new(LET_GO_BY_TAG, values)
 }
 
-/// A manifest is about to go: so may be, then, what it names and what refers to it.
-pub(super) fn let_go_by_manifest(repository: Uuid, digest: &Digest, at: Millis) -> [Statement; 2] {
-    [LET_GO_BY_INDEX, LET_GO_BY_SUBJECT]
-        .map(|text| Statement::new(text, vec![at.into(), repository.into(), repository.into(), digest.into()]))
+/// A manifest is about to go, or to name others: so may be, then, what it names.
+pub(super) fn let_go_by_index(repository: Uuid, digest: &Digest, at: Millis) -> Statement {
+    Statement::new(LET_GO_BY_INDEX, vec![at.into(), repository.into(), repository.into(), digest.into()])
+}
+
+/// A manifest is about to go: so may be, then, what refers to it.
+pub(super) fn let_go_by_subject(repository: Uuid, digest: &Digest, at: Millis) -> Statement {
+    Statement::new(LET_GO_BY_SUBJECT, vec![at.into(), repository.into(), repository.into(), digest.into()])
+}
+
+/// A push relies on a manifest that nothing may hold yet: its time begins anew. Conflicts when it is gone.
+pub fn rely(repository: Uuid, digest: &Digest, at: Millis) -> [Statement; 2] {
+    let renew = vec![at.into(), repository.into(), digest.into(), at.into()];
+    [manifest::guard(repository, digest), Statement::new(RENEW, renew)]
 }
 
 /// Manifests that seem to have been held by nothing since `before`, by time, repository and digest after `after`.
@@ -110,7 +125,7 @@ pub fn remove(repository: Uuid, digests: &[Digest], before: Millis, now: Millis)
     // Whatever is held has lost its hint before anything looks at the hints; a push has renewed it.
     let (id, list, before) = (|| Value::from(repository), || list(digests), || Value::from(before));
     [
-        Statement::new(STILL_HELD, vec![id(), list()]),
+        Statement::new(STILL_HELD, vec![id(), list(), before()]),
         Statement::new(FREE_BLOBS, vec![now.into(), id(), id(), list(), before()]),
         Statement::new(FREE_CHILDREN, vec![before(), before(), due(), id(), id(), list(), before()]),
         Statement::new(FREE_REFERRERS, vec![before(), before(), due(), id(), id(), list(), before()]),

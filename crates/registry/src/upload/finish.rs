@@ -95,7 +95,7 @@ impl Registry {
         });
     }
 
-    /// Answers under which key it is, if this process hashed all of its bytes.
+    /// Answers under which key it is, if this process hashed all of its bytes and they were not copied since.
     async fn publish_staged(
         &self,
         name: &RepositoryName,
@@ -121,7 +121,8 @@ impl Registry {
         let placement = Placement { digest, location: location.id, object_key: key.to_string(), size };
         let ends = session.row.as_ref().map_or(Ends::Fresh(session.token.id), Ends::Staged);
         self.commit_blob(name, &placement, ends).await?;
-        Ok(parts.iter().all(|part| part.made_by == self.incarnation).then_some(key))
+        let known = matches!(&parts[..], [part] if part.made_by == self.incarnation);
+        Ok(known.then_some(key))
     }
 
     /// The hash over the acknowledged bytes: as saved, or computed anew when this version cannot read the saved one.

@@ -21,7 +21,7 @@ async fn repository_id(rig: &Rig, repository: &str) -> Uuid {
 }
 
 fn rows(repository: Uuid, stat: &ManifestStat, blobs: &[Digest], children: &[Digest]) -> Vec<Statement> {
-    let new = NewManifest { repository, stat, subject: None, blobs, children, tagged: false };
+    let new = NewManifest { repository, stat, subject: None, blobs, children };
     let mut statements = vec![manifest::put_content(&stat.digest, b"{}")];
     statements.extend(manifest::put(&new, 5));
     statements
@@ -34,7 +34,7 @@ async fn a_manifest_whose_blob_or_child_is_gone_is_refused_by_its_own_batch() {
     let kept = rig.push("a/b", b"kept").await;
     let repository = repository_id(&rig, "a/b").await;
     let gone = sha256(b"gone");
-    let stat = ManifestStat { digest: sha256(b"{}"), media_type: "x/y".into(), size: 2 };
+    let stat = ManifestStat { digest: sha256(b"{}"), media_type: "x/y".into(), size: 2, untagged_since: None };
     for (blobs, children) in [(&[kept, gone][..], &[][..]), (&[kept], &[gone])] {
         let refused = commit(&rig, rows(repository, &stat, blobs, children)).await;
         assert!(matches!(refused, Err(CommitError::Conflict(_))), "{refused:?}");

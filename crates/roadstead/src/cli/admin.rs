@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::config;
+use super::{Exit, complain, config, print};
 
 /// How to find the running instance.
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,21 @@ fn told(text: impl ToString) -> Refused {
 pub(super) fn block_on<T>(conversation: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(told)?;
     runtime.block_on(conversation)
+}
+
+/// Tells why it was refused: a script that reads lines of JSON as well, in one that is the last.
+pub(super) fn exit(ended: Result<Exit, Refused>, json: bool) -> Exit {
+    match ended {
+        Ok(exit) => exit,
+        Err(Refused::Configuration) => Exit::Usage,
+        Err(Refused::Told(text)) => {
+            complain(&format!("error: {text}\n"));
+            if json {
+                print(&format!("{}\n", serde_json::json!({ "event": "failed", "message": text })));
+            }
+            Exit::Failed
+        }
+    }
 }
 
 impl Instance {

@@ -6,7 +6,7 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admin::{Instance, Refused, block_on};
+use super::admin::{Instance, Refused, block_on, exit};
 use super::{Exit, complain, print};
 
 /// What the command line asked for.
@@ -39,6 +39,7 @@ enum Event {
         #[serde(flatten)]
         totals: Totals,
         waiting_objects: Option<u64>,
+        trouble: Option<String>,
     },
     Failed {
         message: String,
@@ -63,14 +64,7 @@ impl Totals {
 
 /// Collects, and tells how it goes.
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    match block_on(collect(arguments)) {
-        Ok(exit) => exit,
-        Err(Refused::Configuration) => Exit::Usage,
-        Err(Refused::Told(text)) => {
-            complain(&format!("error: {text}\n"));
-            Exit::Failed
-        }
-    }
+    exit(block_on(collect(arguments)), arguments.json)
 }
 
 async fn collect(arguments: &Arguments) -> Result<Exit, Refused> {
@@ -78,40 +72,46 @@ async fn collect(arguments: &Arguments) -> Result<Exit, Refused> {
     let mut answer = arguments.instance.ask(Method::POST, "/api/v1/gc", Some(wish)).await?;
     // Progress overwrites itself, which only a terminal shows well.
     let progress = !arguments.json && stderr().is_terminal();
+    let mut printed = Exit::Done;
     while let Some((line, event)) = answer.line::<Event>().await? {
-        if arguments.json {
-            print(&format!("{line}\n"));
-        }
+        let text = match &event {
+            _ if arguments.json => format!("{line}\n"),
+            Event::Candidate { digest, size } => format!("{digest} {size}\n"),
+            Event::Manifest { repository, digest } => format!("{repository}@{digest}\n"),
+            Event::End { totals, waiting_objects, trouble } => {
+                complain(if progress { "\r\x1b[K" } else { "" });
+                ended(totals, *waiting_objects, trouble.as_deref())
+            }
+            Event::Progress(_) | Event::Failed { .. } => String::new(),
+        };
+        // A list that was cut is no list.
+        printed = if printed == Exit::Done { print(&text) } else { printed };
         match event {
-            Event::Candidate { digest, size } if !arguments.json => {
-                print(&format!("{digest} {size}\n"));
-            }
-            Event::Manifest { repository, digest } if !arguments.json => {
-                print(&format!("{repository}@{digest}\n"));
-            }
             Event::Progress(totals) if progress => {
                 complain(&format!("\r{}, {} objects deleted", totals.told(), totals.objects));
             }
-            Event::Candidate { .. } | Event::Manifest { .. } | Event::Progress { .. } => {}
-            Event::End { .. } if arguments.json => return Ok(Exit::Done),
-            Event::End { totals, waiting_objects } => {
-                complain(if progress { "\r\x1b[K" } else { "" });
-                return Ok(print(&ended(&totals, waiting_objects)));
+            Event::End { trouble: Some(_), .. } => return Ok(Exit::Failed),
+            Event::End { .. } => return Ok(printed),
+            Event::Failed { message } if arguments.json => {
+                complain(&format!("error: {message}\n"));
+                return Ok(Exit::Failed);
             }
             Event::Failed { message } => return Err(Refused::Told(message)),
+            Event::Candidate { .. } | Event::Manifest { .. } | Event::Progress(_) => {}
         }
     }
     Err(Refused::Told("the instance went away before it was done; what it removed stays removed".into()))
 }
 
 /// The last line for a person.
-fn ended(totals: &Totals, waiting: Option<u64>) -> String {
+fn ended(totals: &Totals, waiting: Option<u64>, trouble: Option<&str>) -> String {
     let (told, objects) = (totals.told(), totals.objects);
-    match waiting {
-        None => format!("would remove {told}\n"),
-        Some(0) => format!("removed {told}, deleted {objects} objects\n"),
-        Some(left) => format!(
-            "removed {told}, deleted {objects} objects; {left} are not yet due or their storage does not answer\n"
+    match (waiting, trouble) {
+        (None, _) => format!("would remove {told}\n"),
+        (Some(0), _) => format!("removed {told}, deleted {objects} objects\n"),
+        (Some(left), None) => format!("removed {told}, deleted {objects} objects; {left} are not yet due\n"),
+        (Some(left), Some(trouble)) => format!(
+            "removed {told}, deleted {objects} objects; {left} wait, and are tried again by themselves: {trouble}\n"
         ),
     }
 }

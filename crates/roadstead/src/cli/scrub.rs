@@ -7,7 +7,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::admin::{Instance, Refused, block_on};
+use super::admin::{Instance, Refused, block_on, exit};
 use super::{Exit, complain, print};
 use crate::config::units::Size;
 
@@ -100,14 +100,7 @@ impl Told {
 
 /// Looks for damage, and tells how it goes.
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    match block_on(scrub(arguments)) {
-        Ok(exit) => exit,
-        Err(Refused::Configuration) => Exit::Usage,
-        Err(Refused::Told(text)) => {
-            complain(&format!("error: {text}\n"));
-            Exit::Failed
-        }
-    }
+    exit(block_on(scrub(arguments)), arguments.json)
 }
 
 async fn scrub(arguments: &Arguments) -> Result<Exit, Refused> {
@@ -118,18 +111,19 @@ async fn scrub(arguments: &Arguments) -> Result<Exit, Refused> {
     if told.locations.iter().filter_map(|location| location.last.as_ref()).any(|run| run.stopped) {
         return Err(Refused::Told("the run was stopped before its end".into()));
     }
-    let mut damaged = 0;
+    let (mut damaged, mut printed) = (0, Exit::Done);
     let mut page = told;
     loop {
         for object in &page.damaged {
             damaged += 1;
-            print(&line(arguments.json, object));
+            let line = print(&line(arguments.json, object));
+            printed = if printed == Exit::Done { line } else { printed };
         }
         let Some(next) = &page.next else { break };
         page = ask(arguments, &format!("/api/v1/scrub?{next}")).await?;
     }
     let Totals { objects, bytes, repaired, .. } = totals;
-    let printed = if arguments.json {
+    let last = if arguments.json {
         let end = json!({
             "event": "end", "objects": objects, "bytes": bytes, "repaired": repaired, "damaged": damaged, "orphans": orphans,
         });
@@ -139,7 +133,7 @@ async fn scrub(arguments: &Arguments) -> Result<Exit, Refused> {
         let orphans = if orphans == 0 { String::new() } else { format!(", {orphans} that nothing names") };
         print(&format!("{objects} objects looked at, {bytes} bytes read: {damaged} damaged{repaired}{orphans}\n"))
     };
-    Ok(if damaged > 0 { Exit::Failed } else { printed })
+    Ok(if damaged > 0 || last != Exit::Done { Exit::Failed } else { printed })
 }
 
 /// A damaged object, for a script or for a person.

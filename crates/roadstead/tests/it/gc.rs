@@ -12,11 +12,15 @@ fn launch() -> Launch {
 }
 
 pub(crate) fn roadstead(directory: &Path, words: &[&str]) -> Output {
+    command(directory, words).output().unwrap()
+}
+
+fn command(directory: &Path, words: &[&str]) -> Command {
     let inherited = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("ROADSTEAD_"));
     let binary = std::env::var("ROADSTEAD_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_roadstead").to_owned());
     let mut command = Command::new(binary);
     command.args(words).arg("--data-dir").arg(directory).env_clear().envs(inherited);
-    command.output().unwrap()
+    command
 }
 
 fn lines(output: &Output) -> Vec<Value> {
@@ -100,6 +104,20 @@ fn without_an_instance_it_says_how_to_name_one() {
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("admin.sock") && told.contains("--data-dir"), "{told}");
+    let output = roadstead(directory.path(), &["gc", "--json"]);
+    let last: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &last["event"]), (Some(1), &"failed".into()), "{last}");
+}
+
+/// A script that reads a cut list takes it for the whole.
+#[test]
+fn a_list_that_cannot_be_written_is_a_failure() {
+    let server = launch().start();
+    for words in [&["gc", "--dry-run"][..], &["gc", "--dry-run", "--json"], &["gc", "--json"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let status = command(server.directory(), words).stdout(full).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{words:?}");
+    }
 }
 
 /// The address of a socket takes 107 bytes, directories may be longer.

@@ -22,7 +22,7 @@ use super::buffers::{BUFFER, Buffers};
 use super::failure::{failed, is_absent};
 use super::threads::Lane;
 use super::{Store, blocking};
-use crate::{Body, Error, ObjectKey, ObjectRead, ObjectStat, Version};
+use crate::{Body, Error, ErrorKind, ObjectKey, ObjectRead, ObjectStat, Version};
 
 /// The first chunk is read together with opening the file, and small so that it comes soon.
 const FIRST_CHUNK: u64 = 64 * 1024;
@@ -121,7 +121,17 @@ fn version(file: &fs::Metadata) -> Version {
     Version::new([file.ino(), file.len(), written, changed])
 }
 
+/// The part of a version that changes with the bytes: length, and when they were written.
+fn written(version: Version) -> [u64; 2] {
+    let [_, length, written, _] = version.parts();
+    [length, written]
+}
+
 impl OpenFile {
+    fn changed(&self) -> Error {
+        Error::new(ErrorKind::Corrupt, format!("object {} was written to while it was read", self.key))
+    }
+
     /// Exactly the bytes of `range`, at most a buffer's; `Corrupt` when the file ends before.
     fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let wanted = (range.end - range.start) as usize;
@@ -186,7 +196,8 @@ impl OpenedObject {
         } else if rest.is_empty() {
             futures::stream::once(std::future::ready(Ok(self.first))).boxed()
         } else {
-            let mut rest = Rest { object: self.object, range: rest, ahead: Ahead::Nothing };
+            let opened = (self.range == (0..self.stat.size)).then_some(self.stat.version).flatten();
+            let mut rest = Rest { object: self.object, range: rest, ahead: Ahead::Nothing, opened };
             if !self.cached {
                 rest.look_ahead();
             }
@@ -201,6 +212,8 @@ pub(super) struct Rest {
     object: Arc<OpenFile>,
     range: Range<u64>,
     ahead: Ahead,
+    /// Which bytes these were when a whole object was opened: a range may be of one that still grows.
+    opened: Option<Version>,
 }
 
 /// The next chunk, when it was asked for before its reader wants it.
@@ -214,7 +227,22 @@ enum Ahead {
 
 impl Rest {
     fn stream(self) -> Body {
-        futures::stream::unfold(Some(self), |rest| async move { rest?.next().await }).boxed()
+        futures::stream::unfold(Some(self), |rest| async move {
+            match rest?.next().await? {
+                (Ok(_), Some(last)) if last.was_written_to() => Some((Err(last.object.changed()), None)),
+                next => Some(next),
+            }
+        })
+        .boxed()
+    }
+
+    /// Whether, now that all is read, somebody wrote into the object meanwhile: bytes of two ages are those of no blob.
+    /// That it was deleted, linked elsewhere, or has grown is no fault of these bytes.
+    fn was_written_to(&self) -> bool {
+        let ended = self.range.is_empty() && matches!(self.ahead, Ahead::Nothing);
+        let now = || self.object.file.metadata().map(|file| written(version(&file)));
+        let in_place = |[length, at]: [u64; 2]| now().is_ok_and(|now| now[0] == length && now[1] != at);
+        ended && self.opened.map(written).is_some_and(in_place)
     }
 
     /// The next chunk, and what comes after it. The first error ends the stream.
@@ -274,7 +302,7 @@ impl OpenedObject {
     /// The first chunk, and what comes after it.
     pub(super) fn split(self) -> (Bytes, Rest) {
         let range = self.range.start + self.first.len() as u64..self.range.end;
-        (self.first, Rest { object: self.object, range, ahead: Ahead::Nothing })
+        (self.first, Rest { object: self.object, range, ahead: Ahead::Nothing, opened: None })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use roadstead_metadata::records::untagged;
 use roadstead_metadata::{Freshness, Sql, Statement};
 use roadstead_oci::{Algorithm, Digest, Reference};
 use roadstead_registry::{Precondition, PutManifest};
@@ -164,6 +165,54 @@ async fn a_deleted_index_or_subject_lets_the_others_go() {
     assert_eq!(present(&rig).await, [child, signature].into());
     advance(KEPT + HOUR).await;
     assert_eq!(collect(&rig, Some(KEPT)).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_is_not_held_by_what_it_holds_itself() {
+    let rig = Rig::new().await;
+    let child = put(&rig, None, &image(&rig, 1, None).await).await;
+    let mut index = index(1, &[child]);
+    index["subject"] = json!({"mediaType": IMAGE, "digest": child, "size": 2});
+    put(&rig, None, &index).await;
+    advance(KEPT + HOUR).await;
+    assert_eq!(collect(&rig, Some(KEPT)).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_push_and_finds_one_by_its_digest_keeps_it() {
+    let rig = Rig::new().await;
+    let child = put(&rig, None, &image(&rig, 1, None).await).await;
+    let (name, reference) = (REPOSITORY.parse().unwrap(), Reference::Digest(child));
+    advance(KEPT - HOUR).await;
+    rig.registry.manifest_info(&ME, &name, &reference).await.unwrap();
+    advance(2 * HOUR).await;
+    assert_eq!(collect(&rig, Some(KEPT)).await, 0);
+    put(&rig, Some("v1"), &index(1, &[child])).await;
+    advance(KEPT).await;
+    assert_eq!(collect(&rig, Some(KEPT)).await, 0, "an index holds it");
+}
+
+/// The collector has found an index and its child; before it commits, the child's tag goes.
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_is_renewed_meanwhile_counts() {
+    let rig = Rig::new().await;
+    let child = put(&rig, Some("a"), &image(&rig, 1, None).await).await;
+    put(&rig, Some("b"), &image(&rig, 1, None).await).await;
+    put(&rig, Some("a"), &image(&rig, 2, None).await).await;
+    let parent = put(&rig, None, &index(1, &[child])).await;
+    advance(KEPT + HOUR).await;
+    let (now, kept) = (rig.registry.clock().now(), KEPT.as_millis() as i64);
+    let found = untagged::candidates(&*rig.metadata, now - kept, None, 10).await.unwrap();
+    let digests: Vec<Digest> = found.iter().map(|manifest| manifest.digest).collect();
+    assert!(digests.contains(&child) && digests.contains(&parent));
+    delete(&rig, "b".parse().unwrap()).await;
+    rig.commit(untagged::remove(found[0].repository, &digests, now - kept, now)).await;
+    advance(HOUR).await;
+    collect(&rig, Some(KEPT)).await;
+    assert!(present(&rig).await.contains(&child), "its last tag went an hour ago");
+    advance(KEPT).await;
+    collect(&rig, Some(KEPT)).await;
+    assert!(!present(&rig).await.contains(&child));
 }
 
 /// A manifest as the model knows it.

@@ -15,9 +15,14 @@ use crate::stage::Failure;
 const LARGE: u64 = 1 << 30;
 /// Bytes of the chunks that it is pushed in.
 const CHUNK: u64 = 16 << 20;
+/// Where in the block of random bytes the blob in chunks begins.
+const OFFSET: u64 = 1_000;
 /// Small images, and the clients that push them.
 const IMAGES: u64 = 500;
 const CLIENTS: u64 = 16;
+
+/// The pull after a restart.
+pub(super) const FIRST_PULL: &str = "pull 1 GB, first after a restart";
 
 /// What a phase came to.
 #[derive(Debug, Clone, Copy)]
@@ -42,16 +47,19 @@ pub(super) struct Run {
 /// What is pushed, made once: to make it costs more than to push it.
 pub(super) struct Material {
     block: Vec<u8>,
-    digest: String,
+    /// The blob that is pushed in one request.
+    mono: String,
+    /// The one that is pushed in chunks: the same bytes from [`OFFSET`] on, or a server would know it already.
+    chunks: String,
 }
 
 impl Material {
     /// A block of random bytes; the large blob is it over and over.
     pub(super) fn new() -> Self {
         let block = Content::new(Seed(1), 64 << 20).to_vec();
-        let blob = Repeated { block: &block, at: 0 };
-        let digest = digest_of(blob.take(LARGE)).map(|(digest, _)| digest).unwrap_or_default();
-        Self { block, digest }
+        let digest = |at| digest_of(Repeated { block: &block, at }.take(LARGE)).map(|(digest, _)| digest);
+        let (mono, chunks) = (digest(0).unwrap_or_default(), digest(OFFSET as usize).unwrap_or_default());
+        Self { block, mono, chunks }
     }
 
     fn from(&self, offset: u64) -> Repeated<'_> {
@@ -93,7 +101,7 @@ pub(super) fn measure(
     bench.small(Duration::from_secs(seconds))?;
     bench.images()?;
     bench.large()?;
-    bench.run.peak = bench.server.used()?.peak;
+    bench.run.peak = bench.run.peak.max(bench.server.used()?.peak);
     Ok(bench.run)
 }
 
@@ -149,7 +157,7 @@ impl Bench<'_> {
         self.phase("push 1 GB, one request", "MB", |bench| {
             let upload = bench.client.begin("bench/mono").map_err(client)?;
             let joint = if upload.location.contains('?') { '&' } else { '?' };
-            let target = format!("{}{joint}digest={}", upload.location, bench.material.digest);
+            let target = format!("{}{joint}digest={}", upload.location, bench.material.mono);
             let request = Request::new("PUT", target).header("Content-Type", "application/octet-stream");
             let answer =
                 bench.client.send(&request, Body::Sized(&mut bench.material.from(0), LARGE)).map_err(client)?;
@@ -158,13 +166,13 @@ impl Bench<'_> {
         self.phase("push 1 GB, 16 MB chunks", "MB", |bench| {
             let mut upload = bench.client.begin("bench/chunks").map_err(client)?;
             while upload.offset < LARGE {
-                let mut chunk = bench.material.from(upload.offset);
+                let mut chunk = bench.material.from(OFFSET + upload.offset);
                 upload = bench.client.append(&upload, &mut chunk, CHUNK.min(LARGE - upload.offset)).map_err(client)?;
             }
-            bench.client.finish(&upload, &bench.material.digest, &[]).map_err(client)?;
+            bench.client.finish(&upload, &bench.material.chunks, &[]).map_err(client)?;
             Ok(megabytes)
         })?;
-        let target = format!("/v2/bench/mono/blobs/{}", self.material.digest);
+        let target = format!("/v2/bench/mono/blobs/{}", self.material.mono);
         for (name, clients) in [("pull 1 GB, 1 client", 1), ("pull 1 GB, 4 clients", 4)] {
             self.phase(name, "MB", |bench| {
                 let (addr, target) = (bench.server.addr, &target);
@@ -176,7 +184,9 @@ impl Bench<'_> {
                 pulled.map(|_| megabytes * f64::from(clients))
             })?;
         }
-        Ok(())
+        self.run.peak = self.server.used()?.peak;
+        self.server.restart()?;
+        self.phase(FIRST_PULL, "MB", |bench| load::pull(bench.server.addr, &target, LARGE).map(|()| megabytes))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The servers under load, and what the kernel says they used.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,10 @@ impl Kind {
 /// A server that runs; killed when dropped, its data removed.
 pub(super) struct Server {
     pub(super) addr: SocketAddr,
+    kind: Kind,
+    binary: PathBuf,
     child: Child,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// What a process has used so far.
@@ -53,30 +55,27 @@ pub(super) struct Used {
 pub(super) fn start(kind: Kind, binary: &Path, data: &Path) -> Result<Server, Failure> {
     let directory = tempfile::Builder::new().prefix("roadstead-bench-").tempdir_in(data)?;
     let addr = free_address()?;
+    let child = spawn(kind, binary, directory.path(), addr)?;
+    let server = Server { addr, kind, binary: binary.to_owned(), child, directory };
+    server.until_it_answers()?;
+    Ok(server)
+}
+
+fn spawn(kind: Kind, binary: &Path, directory: &Path, addr: SocketAddr) -> Result<Child, Failure> {
     let mut command = Command::new(binary);
     match kind {
         Kind::Ours => {
             let inherited = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("ROADSTEAD_"));
             command.env_clear().envs(inherited).env("ROADSTEAD_LOG__LEVEL", "error");
-            command.arg("serve").arg("--listen").arg(addr.to_string()).arg("--data-dir").arg(directory.path());
+            command.arg("serve").arg("--listen").arg(addr.to_string()).arg("--data-dir").arg(directory);
         }
         Kind::Peer => {
-            let file = directory.path().join("peer.yml");
-            std::fs::write(&file, peer_configuration(addr, &directory.path().join("data")))?;
+            let file = directory.join("peer.yml");
+            std::fs::write(&file, peer_configuration(addr, &directory.join("data")))?;
             command.arg("serve").arg(file);
         }
     }
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let server = Server { addr, child, _directory: directory };
-    let client = Client::new(addr);
-    let begun = Instant::now();
-    while !client.call("GET", "/v2/").is_ok_and(|answer| answer.status == 200) {
-        if begun.elapsed() > START {
-            return Err(Failure::new(format!("{} does not answer on {addr}", kind.name())));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(server)
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
 }
 
 fn peer_configuration(addr: SocketAddr, data: &Path) -> String {
@@ -93,6 +92,26 @@ fn free_address() -> Result<SocketAddr, Failure> {
 }
 
 impl Server {
+    fn until_it_answers(&self) -> Result<(), Failure> {
+        let client = Client::new(self.addr);
+        let begun = Instant::now();
+        while !client.call("GET", "/v2/").is_ok_and(|answer| answer.status == 200) {
+            if begun.elapsed() > START {
+                return Err(Failure::new(format!("{} does not answer on {}", self.kind.name(), self.addr)));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Kills it and starts it again on its data.
+    pub(super) fn restart(&mut self) -> Result<(), Failure> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = spawn(self.kind, &self.binary, self.directory.path(), self.addr)?;
+        self.until_it_answers()
+    }
+
     /// What it has used since it started.
     pub(super) fn used(&self) -> Result<Used, Failure> {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()));

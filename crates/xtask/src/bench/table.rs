@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::phases::{Measured, Run};
+use super::phases::{FIRST_PULL, Measured, Run};
 use super::server::Kind;
 use crate::stage::Failure;
 
@@ -31,7 +31,7 @@ const TARGETS: [(&str, By, f64); 9] = [
 ];
 
 /// The table in Markdown.
-pub(super) fn markdown(runs: &[(Kind, Run)], rounds: usize, seconds: u64, disk: f64) -> String {
+pub(super) fn markdown(runs: &[(Kind, Run)], rounds: u64, seconds: u64, disk: f64) -> String {
     let mut text = format!(
         "Medians of {rounds} runs in alternating order, fresh data for each, request phases of {seconds} s. The disk took \
          {disk:.0} MB/s in one file with an fsync at its end.\n\n\
@@ -53,6 +53,7 @@ pub(super) fn markdown(runs: &[(Kind, Run)], rounds: usize, seconds: u64, disk: 
             "| {phase} | {ours:.0} {unit}/s | {ours_cpu:.0} | {peers:.0} {unit}/s | {peers_cpu:.0} | {words} | {ratio:.2} x | {least} x |\n"
         ));
     }
+    text.push_str(&first_pull(runs));
     let peak = |kind| median(runs, kind, |run| Some(run.peak)).unwrap_or_default();
     text.push_str(&format!(
         "| peak memory | {:.0} MB | | {:.0} MB | | | | under 150 MB |\n",
@@ -60,6 +61,18 @@ pub(super) fn markdown(runs: &[(Kind, Run)], rounds: usize, seconds: u64, disk: 
         peak(Kind::Peer)
     ));
     text
+}
+
+/// A pull of what the server has not served since it started: there ours hashes what it sends.
+fn first_pull(runs: &[(Kind, Run)]) -> String {
+    let rate =
+        |kind| median(runs, kind, |run| of_phase(run, FIRST_PULL).map(|measured| measured.amount / measured.seconds));
+    match (rate(Kind::Ours), rate(Kind::Peer)) {
+        (Some(ours), Some(peers)) => {
+            format!("| {FIRST_PULL} | {ours:.0} MB/s | | {peers:.0} MB/s | | second | {:.2} x | |\n", ours / peers)
+        }
+        _ => String::new(),
+    }
 }
 
 fn of_phase<'a>(run: &'a Run, phase: &str) -> Option<&'a Measured> {

@@ -198,3 +198,27 @@ async fn directories_larger_than_a_window_are_listed_in_order() {
     let page = engine.list("many/", Some(&key(&names[1_234])), 1_200).await.unwrap();
     assert_eq!(page.iter().map(|l| l.key.as_str()).collect::<Vec<_>>(), names[1_235..2_435]);
 }
+
+/// Bytes of two ages are those of no blob; a name that goes meanwhile changes no byte.
+#[tokio::test]
+async fn an_object_written_to_while_it_is_read_ends_in_an_error() {
+    let scratch = Scratch::new();
+    let engine = scratch.open();
+    for (written_to, key_text) in [(true, "a/written"), (false, "a/deleted")] {
+        write(&engine, key_text, vec![7; 3 << 20]).await.unwrap();
+        let mut body = engine.read(&key(key_text), None).await.unwrap().body;
+        body.next().await.unwrap().unwrap();
+        let path = scratch.path(key_text);
+        if written_to {
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_modified(std::time::SystemTime::now() + Duration::from_secs(1)).unwrap();
+        } else {
+            fs::remove_file(&path).unwrap();
+        }
+        let rest: Result<Vec<Bytes>, Error> = body.try_collect().await;
+        match rest {
+            Err(error) => assert!(written_to && error.kind() == ErrorKind::Corrupt, "{error}"),
+            Ok(rest) => assert!(!written_to && rest.concat().len() > 2 << 20),
+        }
+    }
+}
