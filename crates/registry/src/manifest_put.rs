@@ -163,8 +163,9 @@ impl Registry {
             let annotations = shown(&parsed.annotations);
             batch.push(referrer::add(target.id, subject, &digest, artifact_type, &annotations));
         }
-        for tag in tags(put) {
-            batch.extend(tag::set(target.id, tag, &digest, at));
+        let tags: Vec<&Tag> = tags(put).collect();
+        if !tags.is_empty() {
+            batch.extend(tag::set(target.id, tags.iter().copied(), &digest, at));
         }
         // The bounds of manifests, tags and annotations keep every batch far below this.
         let list = if children.len() > blobs.len() { "manifests" } else { "layers" };

@@ -30,14 +30,21 @@ sql! {
         WHERE r.name = $1 AND t.name > $2 ORDER BY t.name LIMIT $3";
 }
 
-/// Points a tag at a manifest of the same batch or one that is there; the same digest again changes nothing.
-pub fn set(repository: Uuid, tag: &Tag, digest: &Digest, at: Millis) -> [Statement; 3] {
-    let (id, name) = (repository, tag.as_str());
-    [
-        untagged::let_go_by_tag(id, tag, Some(digest), at),
-        Statement::new(MOVE, vec![id.into(), name.into(), digest.into(), id.into(), name.into(), at.into()]),
-        Statement::new(RECORD_MOVE, vec![id.into(), name.into()]),
-    ]
+/// Points tags at a manifest of the same batch or one that is there; the same digest again changes nothing.
+pub fn set<'a>(
+    repository: Uuid,
+    tags: impl IntoIterator<Item = &'a Tag> + Clone,
+    digest: &Digest,
+    at: Millis,
+) -> Vec<Statement> {
+    let mut statements = vec![untagged::let_go_by_tags(repository, tags.clone(), Some(digest), at)];
+    for tag in tags {
+        let (id, name) = (repository, tag.as_str());
+        let moved = vec![id.into(), name.into(), digest.into(), id.into(), name.into(), at.into()];
+        statements.push(Statement::new(MOVE, moved));
+        statements.push(Statement::new(RECORD_MOVE, vec![id.into(), name.into()]));
+    }
+    statements
 }
 
 /// Conflicts unless there is such a tag.
@@ -70,7 +77,7 @@ pub fn delete(repository: Uuid, tag: &Tag, at: Millis) -> [Statement; 4] {
     let (id, name) = (repository, tag.as_str());
     [
         guard(id, tag),
-        untagged::let_go_by_tag(id, tag, None, at),
+        untagged::let_go_by_tags(id, [tag], None, at),
         Statement::new(RECORD_DELETION, vec![at.into(), id.into(), name.into()]),
         Statement::new(DELETE, vec![id.into(), name.into()]),
     ]

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 sql! {
     LET_GO_BY_TAG = "UPDATE manifest SET untagged_since = $1 WHERE repository_id = $2 AND digest IN \
-        (SELECT digest FROM tag WHERE repository_id = $3 AND name = $4 AND digest <> $5)";
+        (SELECT digest FROM tag WHERE repository_id = $3 AND name IN ($4) AND digest <> $5)";
     LET_GO_BY_INDEX = "UPDATE manifest SET untagged_since = $1 WHERE repository_id = $2 AND digest IN \
         (SELECT child FROM manifest_child WHERE repository_id = $3 AND manifest = $4)";
     LET_GO_BY_SUBJECT = "UPDATE manifest SET untagged_since = $1 WHERE repository_id = $2 AND digest IN \
@@ -65,11 +65,16 @@ pub struct Untagged {
     pub since: Millis,
 }
 
-/// A tag is about to go, or to move to another manifest: what it points at may be held by nothing then.
-pub(super) fn let_go_by_tag(repository: Uuid, tag: &Tag, to: Option<&Digest>, at: Millis) -> Statement {
+/// Tags are about to go, or to move to another manifest: what they point at may be held by nothing then.
+pub(super) fn let_go_by_tags<'a>(
+    repository: Uuid,
+    tags: impl IntoIterator<Item = &'a Tag>,
+    to: Option<&Digest>,
+    at: Millis,
+) -> Statement {
     let to = to.map_or_else(|| Vec::new().into(), Value::from);
-    let values = vec![at.into(), repository.into(), repository.into(), tag.as_str().into(), to];
-    Statement::new(LET_GO_BY_TAG, values)
+    let names = Value::List(tags.into_iter().map(|tag| tag.as_str().into()).collect());
+    Statement::new(LET_GO_BY_TAG, vec![at.into(), repository.into(), repository.into(), names, to])
 }
 
 /// A manifest is about to go, or to name others: so may be, then, what it names.
