@@ -16,6 +16,10 @@ use crate::{scale, scrub};
 const CLIENTS: u64 = 8;
 /// Blobs that images are made of: so many that most are in nobody's use for longer than the grace, then wanted again.
 const POOL: u64 = 5_000;
+/// How often the memory is looked at that must not grow.
+const LOOK: Duration = Duration::from_secs(30);
+/// The most memory, in bytes: what a server may use at all.
+const MEMORY: u64 = 150 << 20;
 /// A push whose blobs are collected before its manifest comes begins again.
 const ATTEMPTS: usize = 50;
 
@@ -223,10 +227,16 @@ fn no_image_breaks_while_it_works_and_nothing_is_left_at_the_end() {
     let fleet = Fleet::new(scale::seed());
     let server = launch().start();
     let client = server.client();
-    fleet.run(server.addr(), 0, || thread::sleep(scale::load(5, 20)));
+    let end = Instant::now() + scale::load(5, 20);
+    fleet.run(server.addr(), 0, || {
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            thread::sleep(left.min(LOOK));
+            println!("{}; {} MB resident", fleet.counts(), server.resident() >> 20);
+        }
+    });
     fleet.verify(&client);
-    println!("{}; {} MB resident", fleet.counts(), server.resident() >> 20);
     assert!(fleet.deleted.load(Ordering::Relaxed) > 0 && objects(server.directory()) > 0);
+    assert!(server.peak() < MEMORY, "{} MB at the peak", server.peak() >> 20);
 
     fleet.leave_nothing(&server, false);
 }
