@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::OpenError;
 use crate::durable::{make_directory, publish, sync_directory, sync_file};
-use crate::footing::Footing;
+use crate::footing::{Footing, Pulse};
 
 /// An open metadata directory, locked against every other process.
 #[derive(Debug)]
@@ -67,9 +67,10 @@ impl Directory {
     pub(crate) fn footing(&self) -> Result<Footing, OpenError> {
         let file = self.path.join("lock");
         // Not a duplicate of the handle that has the lock, which would keep it.
-        let pulse = OpenOptions::new().write(true).open(&file).map_err(OpenError::io("open", &file))?;
+        let handle = OpenOptions::new().write(true).open(&file).map_err(OpenError::io("open", &file))?;
         let folders = ["logs", "state_machine/db", "state_machine/snapshots"].map(|folder| self.raft().join(folder));
-        Footing::new(&self.path, folders.into(), pulse, format!("{}\n", std::process::id()).into_bytes())
+        let bytes = format!("{}\n", std::process::id()).into_bytes();
+        Footing::new(&self.path, folders.into(), self.database(), Pulse { path: file, file: handle, bytes })
     }
 
     /// hiqlite's own directory.

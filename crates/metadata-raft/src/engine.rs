@@ -15,7 +15,7 @@ use crate::commit::{self, Outcome, Statements};
 use crate::committer::{Committer, Ground};
 use crate::directory::Directory;
 use crate::disk::Reserve;
-use crate::footing::Trier;
+use crate::footing::{Footing, Trier};
 use crate::high_water::Raiser;
 use crate::node::{self, Role};
 use crate::opening::{self, Opened};
@@ -40,6 +40,7 @@ pub struct RaftSql {
 
 struct Running {
     directory: Directory,
+    footing: Arc<Footing>,
     watchdog: JoinHandle<()>,
     committing: JoinHandle<Arc<Node>>,
 }
@@ -85,7 +86,7 @@ impl RaftSql {
         health.note(&node::role(&client).await);
         let watched = Watched {
             reserve: Arc::clone(&reserve),
-            footing,
+            footing: Arc::clone(&footing),
             patience: 2 * options.timings.commit,
             logs: directory.raft().join("logs"),
             snapshots,
@@ -102,7 +103,7 @@ impl RaftSql {
             reserve,
             barrier: Arc::default(),
             committer,
-            running: Mutex::new(Some(Running { directory, watchdog, committing })),
+            running: Mutex::new(Some(Running { directory, footing, watchdog, committing })),
         })
     }
 
@@ -121,7 +122,7 @@ impl RaftSql {
     /// does nothing.
     pub async fn shutdown(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { mut directory, watchdog, mut committing }) = running else { return };
+        let Some(Running { mut directory, footing, watchdog, mut committing }) = running else { return };
         watchdog.abort();
         self.committer.close();
         // No caller waits longer than this, so no answer is awaited that anybody could still get.
@@ -143,7 +144,8 @@ impl RaftSql {
             // Ends the thread of the mark, which reads the database, before that is written out.
             drop(answered);
             match trusted {
-                true => clean_stop::vouch(&directory),
+                // Not for a copy that somebody put in its place.
+                true => footing.look().and_then(|()| clean_stop::vouch(&directory)),
                 false => Ok(()),
             }
         };

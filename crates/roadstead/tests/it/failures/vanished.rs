@@ -1,6 +1,7 @@
 //! Directories that are moved away or unmounted, what stands in their place meanwhile, and their return.
 
 use std::fs;
+use std::path::Path;
 
 use super::stand::{entries, refusal};
 use super::{Needs, Push, Stand, ext4, inside, mount_image, run, tmpfs};
@@ -78,4 +79,35 @@ fn metadata() {
         assert!(output.contains("is the filesystem of the metadata mounted?"), "{output}");
         assert!(entries(&metadata).is_empty(), "something was written to a directory that is not ours");
     });
+}
+
+#[test]
+fn metadata_restored_under_a_running_server() {
+    inside("vanished::metadata_restored_under_a_running_server", Needs::Root, |root| {
+        let (blobs, disk) = (root.join("b"), root.join("d"));
+        ext4(700, &disk);
+        let (metadata, backup) = (disk.join("metadata"), disk.join("backup"));
+        let stand = Stand::start(&blobs, &metadata);
+        copy(&metadata, &backup);
+        // Emptied and filled again: its inode number is the one it was, as it may also be when the directory itself
+        // was removed and made anew.
+        for entry in entries(&metadata) {
+            if entry.is_dir() { fs::remove_dir_all(entry).unwrap() } else { fs::remove_file(entry).unwrap() }
+        }
+        copy(&backup, &metadata);
+        stand.assert_refused(&ALL, 503);
+        stand.assert_pulls();
+        assert_eq!(stand.until("read-only"), 200);
+        let lock = metadata.join("lock");
+        assert_eq!(fs::read(&lock).unwrap(), fs::read(backup.join("lock")).unwrap());
+        // The copy is a crash's leaving, and the stop does not vouch for it.
+        let stand = stand.restart(|| assert!(!metadata.join("clean-stop.json").exists()));
+        drop(stand);
+        super::umount(&disk);
+    });
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    run(&["cp", "-a", &format!("{}/.", from.display())], to);
 }
