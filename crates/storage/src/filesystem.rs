@@ -158,8 +158,9 @@ impl Store {
         self.staged.take_over(&path);
         match fs::remove_file(&path) {
             Ok(()) => {}
-            // No such object: already gone, or the key is a directory of other keys, or lies below an object.
-            Err(error) if failure::is_absent(&error) || path.is_dir() => {}
+            // No such object: already gone, or the key is a directory of other keys, or lies below an object. Unless
+            // another root stands there, which never had it.
+            Err(error) if failure::is_absent(&error) || path.is_dir() => self.directories.check_root()?,
             Err(error) => return Err(failed("delete", &path)(error)),
         }
         self.directories.settle_removal(&path)

@@ -130,8 +130,6 @@ impl Directories {
                     break;
                 }
                 learned.push((directory.to_owned(), mark));
-            } else if directory == self.root {
-                break;
             }
             directory = parent(directory);
         }
@@ -158,11 +156,12 @@ impl Directories {
         Ok(())
     }
 
-    /// Makes the entries of `directory` durable. `None` when there is no such directory.
+    /// Makes the entries of `directory` durable. `None` when there is no such directory, which the root never answers:
+    /// without it nothing is known of what it holds.
     fn sync(&self, directory: &Path) -> Result<Option<Mark>, Error> {
         let file = match File::open(directory) {
             Ok(file) => file,
-            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) if is_absent(&error) && directory != self.root => return Ok(None),
             Err(error) => return Err(failed("open directory", directory)(error)),
         };
         let mark = Mark::of(&file.metadata().map_err(failed("examine directory", directory))?);

@@ -37,6 +37,7 @@ impl Store {
 
     /// Puts a synced temporary file in the place of whatever stands at `path`, durably.
     pub(super) fn replace(&self, temporary: Temporary, path: &Path) -> Result<(), Error> {
+        self.directories.check_root()?;
         self.directories
             .with_parents(path, || published(path, fs::rename(temporary.path(), path)))
             .map_err(failed("replace", path))?;
@@ -46,6 +47,8 @@ impl Store {
 
     /// Gives the synced file `from` the further name `path`. Does not settle it when it succeeds.
     pub(super) fn link(&self, from: &Path, key: &ObjectKey, path: &Path) -> Result<(), Refused> {
+        // The directories on the way are made where the object belongs, or nowhere.
+        self.directories.check_root().map_err(Refused::Failed)?;
         match self.directories.with_parents(path, || published(path, fs::hard_link(from, path))) {
             Ok(()) => Ok(()),
             Err(error) if cannot_link(&error) => Err(Refused::Unsupported),
@@ -55,6 +58,7 @@ impl Store {
 
     /// The way of filesystems without hard links.
     pub(super) fn rename(&self, from: &Path, key: &ObjectKey, path: &Path) -> Result<(), Error> {
+        self.directories.check_root()?;
         let exclusive = || match renameat_with(CWD, from, CWD, path, RenameFlags::NOREPLACE) {
             // Not even an exclusive rename. Between look and rename another process may publish the same key; keys
             // are never used for two contents, so either file is right.

@@ -46,15 +46,14 @@ impl Store {
         let directory = self.root.join(DIRECTORY);
         let path = directory.join(Uuid::new_v4().simple().to_string());
         let create = || File::options().read(true).write(true).create_new(true).open(&path);
+        // Another store that is mounted here may have such a directory, too.
+        self.directories.check_root()?;
         let file = match create() {
             // The first one ever, or somebody tidied up. Not made durable: nothing in it needs to survive.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.directories.check_root()?;
-                match fs::create_dir(&directory) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                    _ => create(),
-                }
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => create(),
+            },
             done => done,
         };
         let file = file.map_err(|error| self.note_refusal(failed("create temporary file", &path)(error)))?;

@@ -6,6 +6,7 @@ mod durability;
 mod in_memory;
 mod keeping;
 mod mounts;
+mod vanished;
 
 use futures::TryStreamExt;
 use tempfile::TempDir;
