@@ -17,6 +17,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "what may be collected", sqlite: COLLECTION_SQLITE },
     Migration { version: 4, name: "what nothing holds", sqlite: UNTAGGED_SQLITE },
     Migration { version: 5, name: "what scrub found", sqlite: SCRUB_SQLITE },
+    Migration { version: 6, name: "who began a scrub", sqlite: BY_HAND_SQLITE },
 ];
 
 // untagged_since: when something last let the manifest go (a push without a tag, a tag that moved, an index or a
@@ -45,6 +46,9 @@ const COLLECTION_SQLITE: &[&str] = &[
     "UPDATE blob SET doomed_at = touched_at WHERE NOT EXISTS (SELECT 1 FROM repository_blob l WHERE l.digest = blob.digest)",
     "CREATE INDEX blob_doomed ON blob (doomed_at, digest) WHERE doomed_at IS NOT NULL",
 ];
+
+// Whether somebody asked for the run; else it began because it was due.
+const BY_HAND_SQLITE: &[&str] = &["ALTER TABLE scrub ADD COLUMN by_hand BIGINT NOT NULL DEFAULT 0"];
 
 // What scrub knows of a location. An object in `damage` is named by no placement, but for kind 3. kind: 0 missing,
 // 1 of another size, 2 of another digest, 3 cannot be read, 4 orphan, 5 orphan handed to the reaper. digest: NULL for an

@@ -33,7 +33,7 @@ impl Version {
     }
 
     /// What it was made of.
-    pub(crate) const fn parts(self) -> [u64; 4] {
+    pub const fn parts(self) -> [u64; 4] {
         self.0
     }
 }

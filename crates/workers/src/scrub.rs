@@ -14,10 +14,12 @@ mod look;
 mod objects;
 mod placements;
 mod report;
+mod restored;
 mod suspects;
 mod tidy;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ use crate::steady::Steady;
 use crate::{Progress, StepError, Worker, commit, millis};
 pub use report::DamagedObject;
 use suspects::Begun;
+use tidy::Upkeep;
 use turn::{Pace, Turn};
 
 /// How often a whole pass begins by itself, unless configured.
@@ -56,6 +59,7 @@ pub struct Scrub {
     steady: Steady,
     pace: Pace,
     begun: Mutex<Option<Begun>>,
+    upkeep: Mutex<BTreeMap<Uuid, Upkeep>>,
     damaged: Mutex<Vec<DamageCount>>,
 }
 
@@ -86,9 +90,9 @@ pub struct ScrubState {
 impl Scrub {
     /// Works on the locations that `registry` is configured with.
     pub fn new(registry: Arc<Registry>) -> Self {
-        let (begun, damaged) = (Mutex::default(), Mutex::default());
+        let (begun, upkeep, damaged) = Default::default();
         let (steady, pace) = (Steady::default(), Pace::default());
-        Self { registry, interval: INTERVAL, deep: true, rate: RATE, steady, pace, begun, damaged }
+        Self { registry, interval: INTERVAL, deep: true, rate: RATE, steady, pace, begun, upkeep, damaged }
     }
 
     /// Begins a whole pass every `interval` in place of every week.
@@ -108,9 +112,13 @@ impl Scrub {
 
     /// Asks for a run over all locations; its id, or `None` while one is under way. Whoever asks wakes the worker.
     pub async fn begin(&self, deep: bool, rate: Option<u64>) -> Result<Option<Uuid>, StepError> {
+        self.begin_run(deep, rate, true).await
+    }
+
+    async fn begin_run(&self, deep: bool, rate: Option<u64>, by_hand: bool) -> Result<Option<Uuid>, StepError> {
         let (run, at) = (Uuid::now_v7(), self.registry.clock().now());
         let locations = self.registry.locations().iter();
-        let begun = self.try_commit(locations.flat_map(|l| scrub::begin(l.id, run, deep, rate, at))).await?;
+        let begun = self.try_commit(locations.flat_map(|l| scrub::begin(l.id, run, deep, rate, by_hand, at))).await?;
         Ok(begun.then_some(run))
     }
 
@@ -153,9 +161,14 @@ impl Scrub {
 
     /// Orphans first seen no later than this may be nobody's; `None` while the clock cannot be believed.
     fn orphaned_before(&self) -> Option<Millis> {
+        let now = self.believed_now()?;
         let grace = self.registry.limits().grace;
-        let now = self.steady.now(&**self.registry.clock(), STEADY.min(grace))?;
         Some(now - millis(grace))
+    }
+
+    /// The wall clock, when it has gone steadily for long enough to judge an age.
+    fn believed_now(&self) -> Option<Millis> {
+        self.steady.now(&**self.registry.clock(), STEADY.min(self.registry.limits().grace))
     }
 
     /// One unit of work at a location.
@@ -163,10 +176,16 @@ impl Scrub {
         let history = scrub::get(self.sql(), location.id).await?;
         let Some(history) = history else { return Ok(Work::default()) };
         match history.running() {
-            Some(run) => self.advance(location, run).await,
+            Some(run) => {
+                let work = self.advance(location, run).await?;
+                self.tidy_now_and_then(location).await;
+                Ok(work)
+            }
             None => {
                 let last = history.last.as_ref().and_then(|run| run.ended_at).unwrap_or(history.since);
-                let due = self.registry.clock().now().saturating_sub(last) >= millis(self.interval);
+                let ago = self.registry.clock().now().saturating_sub(last);
+                // A last run that is yet to come was dated by a clock that has been set back since.
+                let due = ago >= millis(self.interval) || ago < -millis(PERIOD);
                 Ok(Work { due, done: self.tidy(location).await?, ..Work::default() })
             }
         }
@@ -244,7 +263,7 @@ impl Worker for Scrub {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        if all.due && !all.running && failed.is_none() && self.begin(self.deep, None).await?.is_some() {
+        if all.due && !all.running && failed.is_none() && self.begin_run(self.deep, None, false).await?.is_some() {
             all.done += 1;
         }
         let backlog = Some(self.count().await?);

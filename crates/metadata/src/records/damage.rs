@@ -16,7 +16,8 @@ sql! {
     GUARD_PLACED = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
         (SELECT 1 FROM placement WHERE digest = $1 AND location_id = $2 AND object_key = $3)";
     RECORD = "INSERT INTO damage (location_id, object_key, digest, kind, found_at) VALUES ($1, $2, $3, $4, $5) \
-        ON CONFLICT (location_id, object_key) DO UPDATE SET digest = excluded.digest, kind = excluded.kind";
+        ON CONFLICT (location_id, object_key) DO UPDATE SET digest = excluded.digest, kind = excluded.kind \
+        WHERE damage.kind <> 5";
     OWE = "INSERT INTO owed (location_id, digest, attempts, not_before, beat) VALUES ($1, $2, 0, $3, 0) \
         ON CONFLICT (location_id, digest) DO NOTHING";
     UNPLACE = "DELETE FROM placement WHERE digest = $1 AND location_id = $2 AND object_key = $3";
@@ -30,7 +31,7 @@ sql! {
         WHERE d.location_id = $1 AND d.object_key > $2 AND (d.kind < 3 OR (d.kind = 4 AND d.found_at <= $3)) \
         AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.digest = d.digest AND p.location_id = d.location_id) \
         ORDER BY d.object_key LIMIT $4";
-    HEALED = "SELECT d.object_key, p.object_key, p.size FROM damage d LEFT JOIN blob b ON b.digest = d.digest \
+    HEALED = "SELECT d.object_key, p.object_key, p.size, d.digest FROM damage d LEFT JOIN blob b ON b.digest = d.digest \
         LEFT JOIN placement p ON p.digest = d.digest AND p.location_id = d.location_id \
         WHERE d.location_id = $1 AND d.object_key > $2 AND d.kind <= 3 \
         AND (b.digest IS NULL OR p.object_key <> d.object_key) ORDER BY d.object_key LIMIT $3";
@@ -47,15 +48,17 @@ sql! {
         OR NOT EXISTS (SELECT 1 FROM blob b WHERE b.digest = damage.digest))";
     KNOWN = "SELECT object_key FROM placement WHERE location_id = $1 AND object_key IN ($2) \
         UNION ALL SELECT object_key FROM reap WHERE location_id = $3 AND object_key IN ($4) \
-        UNION ALL SELECT object_key FROM damage WHERE location_id = $5 AND object_key IN ($6)";
+        UNION ALL SELECT object_key FROM damage \
+        WHERE location_id = $5 AND object_key IN ($6) AND (kind <> 4 OR found_at <= $7)";
     NOTE = "INSERT INTO damage (location_id, object_key, digest, kind, found_at) SELECT $1, $2, $3, 4, $4 \
         WHERE NOT EXISTS (SELECT 1 FROM placement WHERE location_id = $5 AND object_key = $6) \
         AND NOT EXISTS (SELECT 1 FROM reap WHERE location_id = $7 AND object_key = $8) \
-        ON CONFLICT (location_id, object_key) DO NOTHING";
+        ON CONFLICT (location_id, object_key) DO UPDATE SET found_at = excluded.found_at \
+        WHERE damage.kind = 4 AND excluded.found_at < damage.found_at";
     OF_KIND = "SELECT object_key FROM damage WHERE location_id = $1 AND kind = $2 AND found_at <= $3 \
         ORDER BY found_at, object_key LIMIT $4";
     DUE = "SELECT d.object_key FROM damage d WHERE d.location_id = $1 AND d.kind = 4 AND d.found_at <= $2 \
-        AND NOT EXISTS (SELECT 1 FROM owed o WHERE o.location_id = d.location_id AND o.digest = d.digest) \
+        AND d.digest IS NOT NULL AND NOT EXISTS (SELECT 1 FROM owed o WHERE o.location_id = d.location_id AND o.digest = d.digest) \
         ORDER BY d.found_at, d.object_key LIMIT $3";
     REAP_ORPHANS = "INSERT INTO reap (location_id, object_key, attempts, not_before) \
         SELECT d.location_id, d.object_key, 0, $1 FROM damage d \
@@ -185,12 +188,12 @@ pub async fn unhealed(
 }
 
 /// A damaged object whose blob has another copy at its location, or is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Healed {
     /// The damaged object.
     pub object_key: String,
-    /// Key and size of the copy that takes its place; `None` when the blob is gone.
-    pub by: Option<(String, u64)>,
+    /// The copy that takes its place; `None` when the blob is gone.
+    pub by: Option<Placement>,
 }
 
 /// Damaged objects that are needed no more, by key after `after`.
@@ -198,7 +201,11 @@ pub async fn healed(sql: &dyn Sql, location: Uuid, after: &str, limit: i64) -> R
     let statement = Statement::new(HEALED, vec![location.into(), after.into(), limit.into()]);
     let rows = sql.query(Freshness::Latest, statement).await?;
     let healed = |row: &Row| {
-        let by = if row.is_null(1) { None } else { Some((row.text(1)?.to_owned(), row.integer(2)? as u64)) };
+        let copy = || {
+            let (object_key, size, digest) = (row.text(1)?.to_owned(), row.integer(2)? as u64, row.digest(3)?);
+            Ok::<_, QueryError>(Placement { digest, location, object_key, size })
+        };
+        let by = if row.is_null(1) { None } else { Some(copy()?) };
         Ok(Healed { object_key: row.text(0)?.to_owned(), by })
     };
     rows.iter().map(healed).collect()
@@ -212,22 +219,24 @@ pub fn settle(location: Uuid, keys: &[String], at: Millis) -> [Statement; 2] {
     ]
 }
 
-/// Which of `keys` are known: named by a placement, doomed, or recorded here.
-pub async fn known(sql: &dyn Sql, location: Uuid, keys: &[String]) -> Result<Vec<String>, QueryError> {
+/// Which of `keys` are known: named by a placement, doomed, or recorded here. An orphan that was first seen after `now`,
+/// by a clock that has been set back since, is to be noted anew.
+pub async fn known(sql: &dyn Sql, location: Uuid, keys: &[String], now: Millis) -> Result<Vec<String>, QueryError> {
     let (place, keys) = (|| Value::from(location), || list(keys));
-    let statement = Statement::new(KNOWN, vec![place(), keys(), place(), keys(), place(), keys()]);
+    let statement = Statement::new(KNOWN, vec![place(), keys(), place(), keys(), place(), keys(), now.into()]);
     let rows = sql.query(Freshness::Latest, statement).await?;
     rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
 }
 
-/// Notes an orphan that was seen; nothing when it is known by now. `digest`: the blob that its key tells of.
+/// Notes an orphan that was seen; one that is noted already was first seen at the earlier of both times. `digest`: the blob that its key tells of.
 pub fn note(location: Uuid, object_key: &str, digest: Option<&Digest>, at: Millis) -> Statement {
     let place = || vec![Value::from(location), Value::from(object_key)];
     let what = vec![digest.into(), at.into()];
     Statement::new(NOTE, [place(), what, place(), place()].concat())
 }
 
-/// Orphans first seen no later than `before` that nobody may still want: their blob is not owed to the location.
+/// Orphans first seen no later than `before` that nobody may still want: their blob is not owed to the location. What
+/// tells no digest is not of our making, and stays.
 pub async fn due(sql: &dyn Sql, location: Uuid, before: Millis, limit: i64) -> Result<Vec<String>, QueryError> {
     keys(sql, Statement::new(DUE, vec![location.into(), before.into(), limit.into()])).await
 }

@@ -9,17 +9,18 @@ use uuid::Uuid;
 sql! {
     GET = "SELECT l.created_at, s.run, s.step, s.deep, s.rate, s.phase, s.after, s.hashing_key, s.hashing_again, \
         s.hashing_state, s.started_at, s.updated_at, s.ended_at, s.stopped, s.objects, s.bytes, s.missing, \
-        s.wrong_size, s.wrong_hash, s.unreadable, s.orphans, s.repaired \
+        s.wrong_size, s.wrong_hash, s.unreadable, s.orphans, s.repaired, s.by_hand \
         FROM location l LEFT JOIN scrub s ON s.location_id = l.id WHERE l.id = $1";
     GUARD_NOT_RUNNING = "INSERT INTO guard (ok) SELECT 0 WHERE EXISTS \
         (SELECT 1 FROM scrub WHERE location_id = $1 AND ended_at IS NULL)";
     BEGIN = "INSERT INTO scrub (location_id, run, step, deep, rate, phase, after, hashing_again, started_at, \
-        updated_at, stopped, objects, bytes, missing, wrong_size, wrong_hash, unreadable, orphans, repaired) \
-        VALUES ($1, $2, 0, $3, $4, 0, '', 0, $5, $6, 0, 0, 0, 0, 0, 0, 0, 0, 0) \
+        updated_at, stopped, objects, bytes, missing, wrong_size, wrong_hash, unreadable, orphans, repaired, by_hand) \
+        VALUES ($1, $2, 0, $3, $4, 0, '', 0, $5, $6, 0, 0, 0, 0, 0, 0, 0, 0, 0, $7) \
         ON CONFLICT (location_id) DO UPDATE SET run = excluded.run, step = 0, deep = excluded.deep, rate = excluded.rate, \
         phase = 0, after = '', hashing_key = NULL, hashing_again = 0, hashing_state = NULL, \
         started_at = excluded.started_at, updated_at = excluded.updated_at, ended_at = NULL, stopped = 0, objects = 0, \
-        bytes = 0, missing = 0, wrong_size = 0, wrong_hash = 0, unreadable = 0, orphans = 0, repaired = 0";
+        bytes = 0, missing = 0, wrong_size = 0, wrong_hash = 0, unreadable = 0, orphans = 0, repaired = 0, \
+        by_hand = excluded.by_hand";
     GUARD_STEP = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
         (SELECT 1 FROM scrub WHERE location_id = $1 AND run = $2 AND step = $3 AND ended_at IS NULL)";
     SAVE = "UPDATE scrub SET step = step + 1, phase = $1, after = $2, hashing_key = $3, hashing_again = $4, \
@@ -94,6 +95,8 @@ pub struct Run {
     pub deep: bool,
     /// Bytes per second, when not as configured.
     pub rate: Option<u64>,
+    /// Whether somebody asked for it; else it began because it was due.
+    pub by_hand: bool,
     /// What it is at.
     pub phase: Phase,
     /// The last key there that was settled.
@@ -158,6 +161,7 @@ fn run(row: &Row) -> Result<Run, QueryError> {
         step: row.integer(2)?,
         deep: row.integer(3)? != 0,
         rate: optional(4)?.map(|rate| rate as u64),
+        by_hand: row.integer(22)? != 0,
         phase,
         after: row.text(6)?.to_owned(),
         hashing,
@@ -178,10 +182,10 @@ fn run(row: &Row) -> Result<Run, QueryError> {
     })
 }
 
-/// Begins a run of a location; conflicts while one is under way.
-pub fn begin(location: Uuid, run: Uuid, deep: bool, rate: Option<u64>, at: Millis) -> Vec<Statement> {
+/// Begins a run of a location, `by_hand` when somebody asked for it; conflicts while one is under way.
+pub fn begin(location: Uuid, run: Uuid, deep: bool, rate: Option<u64>, by_hand: bool, at: Millis) -> Vec<Statement> {
     let rate = rate.map(|rate| i64::try_from(rate).unwrap_or(i64::MAX));
-    let params = vec![location.into(), run.into(), deep.into(), rate.into(), at.into(), at.into()];
+    let params = vec![location.into(), run.into(), deep.into(), rate.into(), at.into(), at.into(), by_hand.into()];
     let mut statements = vec![Statement::new(GUARD_NOT_RUNNING, vec![location.into()]), Statement::new(BEGIN, params)];
     // A look without reading does not say whether they can be read by now.
     statements.extend(deep.then(|| damage::forget_unreadable(location)));

@@ -44,7 +44,7 @@ impl Scrub {
                         return Ok(());
                     }
                     Seen::Whole => run.counts.repaired += u64::from(self.adopt(location, &unhealed).await?),
-                    Seen::Bad(kind) => self.still_bad(&unhealed, kind).await?,
+                    Seen::Bad(kind) | Seen::Gone(kind) => self.still_bad(&unhealed, kind).await?,
                 }
             }
             looked = true;
@@ -58,7 +58,7 @@ impl Scrub {
 
     /// Makes an object that was just verified the copy of its blob again. An orphan gives its bytes to an object of a
     /// new key: a push that is still under way may delete what it published, or name it when it has long been replaced.
-    async fn adopt(&self, location: &Location, whole: &Unhealed) -> Result<bool, StepError> {
+    pub(super) async fn adopt(&self, location: &Location, whole: &Unhealed) -> Result<bool, StepError> {
         let (found, now) = (&whole.object, self.registry.clock().now());
         let adopted = match whole.kind {
             Kind::Orphan => {
@@ -90,7 +90,7 @@ impl Scrub {
     }
 
     /// What is wrong may have changed: a file that was missing is back, and not what it should be.
-    async fn still_bad(&self, unhealed: &Unhealed, kind: Kind) -> Result<(), StepError> {
+    pub(super) async fn still_bad(&self, unhealed: &Unhealed, kind: Kind) -> Result<(), StepError> {
         let Unhealed { object, kind: was } = unhealed;
         let statement = match (was, kind) {
             (_, Kind::Unreadable) => return Ok(()),

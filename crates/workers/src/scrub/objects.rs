@@ -22,8 +22,9 @@ impl Scrub {
         let after = after.transpose().map_err(wrong)?;
         let listed = location.engine.list(BLOBS, after.as_ref(), PAGE).await.map_err(wrong)?;
         let keys: Vec<String> = listed.into_iter().map(|object| object.key.to_string()).collect();
-        let known: BTreeSet<String> = damage::known(self.sql(), location.id, &keys).await?.into_iter().collect();
         let now = self.registry.clock().now();
+        let known = damage::known(self.sql(), location.id, &keys, now).await?;
+        let known: BTreeSet<String> = known.into_iter().collect();
         let orphans: Vec<&String> = keys.iter().filter(|key| !known.contains(*key)).collect();
         if !orphans.is_empty() {
             confirm(location).await?;

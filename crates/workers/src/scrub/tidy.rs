@@ -1,36 +1,83 @@
-//! Between runs: what damage no longer needs goes to the reaper, and orphans after their grace.
+//! Between runs, and in them now and then: what damage no longer needs goes to the reaper, and orphans after their grace.
+
+use std::time::Duration;
 
 use roadstead_metadata::base::OPERATION_KEPT;
 use roadstead_metadata::records::damage::{self, Healed, Kind};
-use roadstead_registry::Suspect;
-use roadstead_registry::digest_in;
-use roadstead_storage::{Location, ObjectKey};
+use roadstead_metadata::records::scrub::Hashing;
+use roadstead_storage::Location;
 
-use super::Scrub;
-use super::look::confirm;
+use super::look::{Seen, confirm, look};
+use super::turn::Turn;
+use super::{PERIOD, Scrub};
 use crate::{StepError, commit};
 
 /// Rows of each kind looked at in one step.
 const STEP: i64 = 100;
 
+/// What this process remembers between the steps at one location; all of it may be lost.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    /// When a run last made way for what is done between runs.
+    tidied: Option<Duration>,
+    /// A copy in the place of a damaged one, read in part.
+    settling: Option<Hashing>,
+    /// When the last walk through what is missing went on.
+    pub(super) walked: Option<Duration>,
+    /// Where that walk is, while it is under way, and an object read in part.
+    pub(super) walk: Option<(String, Option<Hashing>)>,
+}
+
+/// What the copy in the place of a damaged one looks like.
+enum Replacement {
+    Whole,
+    Doubtful,
+    /// Not yet read to its end.
+    Partly,
+}
+
 impl Scrub {
-    /// How many rows were settled.
+    /// How many rows were settled, or looked at in full.
     pub(super) async fn tidy(&self, location: &Location) -> Result<u64, StepError> {
-        Ok(self.settle(location).await? + self.forget(location).await? + self.reap_orphans(location).await?)
+        let mut turn = Turn::begin(&**self.registry.clock(), Some((&self.pace, self.rate)));
+        let settled = self.settle(location, &mut turn).await?;
+        let back = self.take_back(location, &mut turn).await?;
+        Ok(settled + back + self.forget(location).await? + self.reap_orphans(location).await?)
+    }
+
+    /// The same once a period while a run is under way, which what goes wrong here does not hold up.
+    pub(super) async fn tidy_now_and_then(&self, location: &Location) {
+        let now = self.registry.clock().monotonic();
+        {
+            let mut all = self.upkeep.lock();
+            let last = all.entry(location.id).or_default().tidied.get_or_insert(now);
+            if now.saturating_sub(*last) < PERIOD {
+                return;
+            }
+            *last = now;
+        }
+        if let Err(error) = self.tidy(location).await {
+            tracing::warn!(location = location.name, %error, "cannot clear away what damage no longer needs");
+        }
     }
 
     /// Damaged objects whose blob has a whole copy here again, or is gone.
-    async fn settle(&self, location: &Location) -> Result<u64, StepError> {
+    async fn settle(&self, location: &Location, turn: &mut Turn<'_>) -> Result<u64, StepError> {
         let (mut after, mut settled) = (String::new(), 0);
         loop {
             let page = damage::healed(self.sql(), location.id, &after, STEP).await?;
             let Some(last) = page.last() else { return Ok(settled) };
             after = last.object_key.clone();
             let full = page.len() as i64 == STEP;
-            let mut keys = Vec::new();
+            let (mut keys, mut partly) = (Vec::new(), false);
             for healed in page {
-                if self.is_needless(location, &healed).await? {
-                    keys.push(healed.object_key);
+                match self.judge_replacement(location, &healed, turn).await? {
+                    Replacement::Whole => keys.push(healed.object_key),
+                    Replacement::Doubtful => {}
+                    Replacement::Partly => {
+                        partly = true;
+                        break;
+                    }
                 }
             }
             if !keys.is_empty() {
@@ -38,32 +85,48 @@ impl Scrub {
                 commit(&self.registry, damage::settle(location.id, &keys, self.registry.clock().now())).await?;
                 settled += keys.len() as u64;
             }
-            if !full {
-                return Ok(settled);
+            if !full || partly || turn.over() {
+                return Ok(settled + u64::from(partly));
             }
         }
     }
 
-    /// Whether nothing can be made of a damaged object any more: the copy in its place is there, or nobody wants one.
-    async fn is_needless(&self, location: &Location, healed: &Healed) -> Result<bool, StepError> {
-        let Some((key, size)) = &healed.by else { return Ok(true) };
-        let wrong = |source| StepError::Storage { location: location.name.clone(), source };
-        let whole = match location.engine.stat(&ObjectKey::new(key.as_str()).map_err(wrong)?).await {
-            Ok(found) => found.size == *size,
-            Err(_) => false,
-        };
-        if let (false, Some(digest)) = (whole, digest_in(key)) {
-            self.registry.suspects().note(Suspect { location: location.id, object_key: key.clone(), digest });
+    /// Whether nothing can be made of a damaged object any more: the copy in its place is whole to its last byte, or
+    /// nobody wants one.
+    async fn judge_replacement(
+        &self,
+        location: &Location,
+        healed: &Healed,
+        turn: &mut Turn<'_>,
+    ) -> Result<Replacement, StepError> {
+        let Some(copy) = &healed.by else { return Ok(Replacement::Whole) };
+        // One look decides here, and another one before anything is made of what it found.
+        let fresh = || Hashing { object_key: copy.object_key.clone(), again: true, state: Vec::new() };
+        let begun = self.upkeep.lock().entry(location.id).or_default().settling.take();
+        let begun = begun.filter(|begun| begun.object_key == copy.object_key).unwrap_or_else(fresh);
+        match look(location, copy, true, Some(begun), turn).await? {
+            Seen::Whole => Ok(Replacement::Whole),
+            // Nothing is known: it is asked again the next time.
+            Seen::Bad(Kind::Unreadable) => Ok(Replacement::Doubtful),
+            Seen::Bad(_) | Seen::Gone(_) => {
+                self.suspect(copy);
+                Ok(Replacement::Doubtful)
+            }
+            Seen::Partly(hashing) => {
+                self.upkeep.lock().entry(location.id).or_default().settling = Some(hashing);
+                Ok(Replacement::Partly)
+            }
         }
-        Ok(whole)
     }
 
     /// Orphans that turned out to be of a push, and those that were reaped so long ago that no push can name them.
     async fn forget(&self, location: &Location) -> Result<u64, StepError> {
         let (sql, id) = (self.sql(), location.id);
         let pushed = damage::pushed(sql, id, STEP).await?;
-        let before = self.registry.clock().now() - OPERATION_KEPT;
-        let reaped = damage::of_kind(sql, id, Kind::Reaped, before, STEP).await?;
+        let reaped = match self.believed_now() {
+            Some(now) => damage::of_kind(sql, id, Kind::Reaped, now - OPERATION_KEPT, STEP).await?,
+            None => Vec::new(),
+        };
         if pushed.is_empty() && reaped.is_empty() {
             return Ok(0);
         }

@@ -1,5 +1,6 @@
 //! Damage is named, taken out of service, and healed by a push or by the return of the bytes.
 
+use roadstead_registry::Suspect;
 use roadstead_storage::{ErrorKind, Operation};
 use roadstead_workers::Collect;
 use tokio::time::advance;
@@ -201,7 +202,7 @@ enum Gone {
     Foreign,
 }
 
-fn shell(command: &str, root: &std::path::Path) {
+pub(super) fn shell(command: &str, root: &std::path::Path) {
     let aside = root.with_extension("aside");
     let mut shell = std::process::Command::new("sh");
     let done = shell.args(["-ec", command]).env("ROOT", root).env("ASIDE", aside).status().unwrap();
@@ -265,4 +266,137 @@ async fn what_a_push_replaces_while_scrub_looks_is_no_damage() {
     assert_eq!(rig.damaged().await, []);
     assert_eq!(rig.count("SELECT count(*) FROM owed").await, 0);
     assert_eq!(rig.pull(&digest).await.unwrap(), b"replaced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_object_stays_until_what_took_its_place_was_read_in_full() {
+    let rig = Claimed::new().await;
+    let digest = rig.push(b"twice").await;
+    let bad = rig.key(&digest).await;
+    rig.flip(&bad).await;
+    rig.run(true).await.unwrap();
+    rig.push(b"twice").await;
+    let second = rig.blobs().await.into_iter().find(|key| *key != bad).unwrap();
+    rig.flip(&second).await;
+    rig.rest().await;
+    rig.rest().await;
+    rig.reap().await;
+    assert_eq!(rig.kinds().await, [(digest, Kind::WrongHash), (digest, Kind::WrongHash)]);
+    assert_eq!(rig.blobs().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_took_the_place_of_a_damaged_object_is_read_at_the_rate() {
+    let rig = Claimed::new().await;
+    let bytes = vec![7; 40 << 20];
+    let digest = rig.push(&bytes).await;
+    rig.flip(&rig.key(&digest).await).await;
+    rig.run(true).await.unwrap();
+    rig.push(&bytes).await;
+    let scrub = scrub(&rig).with_rate(4 << 20);
+    let (from, mut steps) = (tokio::time::Instant::now(), 0);
+    while scrub.step().await.unwrap().done > 0 {
+        steps += 1;
+    }
+    let took = from.elapsed().as_secs();
+    assert!((8..13).contains(&took) && steps > 3, "{took} s in {steps} steps");
+    assert_eq!(rig.damaged().await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_asked_about_is_no_suspect() {
+    let rig = Claimed::new().await;
+    let digest = rig.push(b"healed").await;
+    rig.flip(&rig.key(&digest).await).await;
+    rig.run(true).await.unwrap();
+    rig.push(b"healed").await;
+    rig.faults.refuse(Operation::Stat, 1, ErrorKind::Unavailable);
+    assert_eq!(rig.scrub.step().await.unwrap().done, 0, "it rests, and asks again");
+    assert_eq!(rig.faults.pending(), 0);
+    assert_eq!(rig.registry.suspects().take(9), []);
+    assert_eq!(rig.damaged().await.len(), 1);
+    rig.rest().await;
+    assert_eq!(rig.damaged().await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_is_found_in_a_store_that_became_read_only() {
+    let rig = Claimed::new().await;
+    let digest = rig.push(b"lost").await;
+    rig.remove(&rig.key(&digest).await).await;
+    for probe in 1..=50 {
+        rig.faults.refuse(Operation::Probe, probe, ErrorKind::ReadOnly);
+    }
+    rig.scrub.begin(false, None).await.unwrap().unwrap();
+    for _ in 0..4 {
+        rig.scrub.step().await.unwrap();
+    }
+    assert!(!rig.is_running().await && rig.faults.pending() > 0);
+    assert_eq!(rig.kinds().await, [(digest, Kind::Missing)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_is_read_at_the_rate_and_from_where_it_stood() {
+    let rig = Claimed::new().await;
+    let digest = rig.push(&vec![7; 40 << 20]).await;
+    let (object_key, location) = (rig.key(&digest).await, rig.location("eu").id);
+    rig.registry.suspects().note(Suspect { location, object_key, digest });
+    let scrub = scrub(&rig).with_rate(4 << 20);
+    let from = tokio::time::Instant::now();
+    let mut bytes = scrub.step().await.unwrap().bytes;
+    assert!(bytes < 20 << 20, "{bytes}");
+    for probe in 1..=2 {
+        rig.faults.refuse(Operation::Probe, probe, ErrorKind::Unavailable);
+    }
+    assert!(matches!(scrub.step().await, Err(StepError::Storage { .. })));
+    loop {
+        let step = scrub.step().await.unwrap();
+        bytes += step.bytes;
+        if step.done == 0 {
+            break;
+        }
+    }
+    assert_eq!(bytes, 40 << 20);
+    assert!((8..13).contains(&from.elapsed().as_secs()), "{:?}", from.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_unreadable_objects_between_whole_ones_are_not_a_store_that_is_away() {
+    let rig = Claimed::new().await;
+    for number in 0..22u8 {
+        rig.push(&[number]).await;
+    }
+    for pair in 0..11 {
+        // Two looks, after each of which the identity is read, and one at the next object.
+        rig.faults.refuse(Operation::Read, 5 * pair + 1, ErrorKind::Unavailable);
+        rig.faults.refuse(Operation::Read, 5 * pair + 3, ErrorKind::Unavailable);
+    }
+    rig.run(true).await.unwrap();
+    assert_eq!(rig.damaged().await.len(), 11);
+    let run = rig.scrub.state().await.unwrap()[0].last.clone().unwrap();
+    assert_eq!(run.step, 3, "one step each for damage, placements and objects, without a failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_put_back_during_a_look_is_looked_at_anew() {
+    let rig = Claimed::new().await;
+    let bytes = vec![7; 40 << 20];
+    let digest = rig.push(&bytes).await;
+    let key = rig.key(&digest).await;
+    let mut wrong = bytes.clone();
+    wrong[0] ^= 1;
+    rig.overwrite(&key, &wrong).await;
+    rig.scrub.begin(true, Some(4 << 20)).await.unwrap().unwrap();
+    loop {
+        rig.scrub.step().await.unwrap();
+        let run = rig.scrub.state().await.unwrap()[0].last.clone().unwrap();
+        if run.hashing.is_some_and(|hashing| hashing.again) {
+            break;
+        }
+    }
+    rig.overwrite(&key, &bytes).await;
+    while rig.is_running().await {
+        rig.scrub.step().await.unwrap();
+    }
+    assert_eq!(rig.damaged().await, []);
 }

@@ -1,5 +1,6 @@
 //! Scrub: what is damaged is named and no longer served, what is whole is left alone, whatever happens to the store.
 
+mod away;
 mod damaged;
 mod model;
 mod orphans;

@@ -55,12 +55,13 @@ async fn an_orphan_goes_a_grace_after_it_was_first_seen() {
         advance(2 * HOUR).await;
         rig.rest().await;
         rig.reap().await;
-        assert_eq!(rig.blobs().await.len(), 1);
-        assert_eq!(rig.objects("eu").await.len(), 3, "identity, blob, and what the purge of uploads looks after");
+        assert_eq!(rig.blobs().await.len(), 2, "what is no blob is not ours to delete");
+        assert_eq!(rig.objects("eu").await.len(), 4, "and what the purge of uploads looks after");
         assert_eq!(rig.pull(&named).await.unwrap(), b"named");
         advance(GRACE + HOUR).await;
         rig.rest().await;
-        assert_eq!(rig.count("SELECT count(*) FROM damage").await, 0, "forgotten after a day");
+        assert_eq!(rig.count("SELECT count(*) FROM damage WHERE kind = 5").await, 0, "forgotten after a day");
+        assert_eq!(rig.count("SELECT count(*) FROM damage").await, 1, "and still told of");
     }
 }
 
@@ -143,4 +144,52 @@ async fn a_push_that_commits_while_its_object_is_given_to_the_reaper_keeps_it() 
     tokio::join!(step, push);
     rig.reap().await;
     assert_eq!(rig.pull(&slow.digest).await.unwrap(), b"slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_late_look_finds_wrong_with_a_reaped_object_lets_no_push_name_it() {
+    let rig = Claimed::new().await;
+    settle(&rig).await;
+    rig.push(b"first").await;
+    let late = publish(&rig, b"late", 1).await;
+    rig.run(false).await.unwrap();
+    advance(GRACE + HOUR).await;
+    rig.rest().await;
+    rig.reap().await;
+    rig.commit([damage::record(&late, Kind::WrongHash, rig.registry.clock().now())]).await;
+    assert!(matches!(acknowledge(&rig, &late).await, Err(CommitError::Conflict(_))), "it is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumped_forgets_no_reaped_object() {
+    let rig = Claimed::new().await;
+    settle(&rig).await;
+    rig.push(b"first").await;
+    let late = publish(&rig, b"late", 1).await;
+    rig.run(false).await.unwrap();
+    advance(GRACE + HOUR).await;
+    rig.rest().await;
+    rig.reap().await;
+    rig.clock.jump(10 * 24 * 3600 * 1000);
+    rig.rest().await;
+    assert_eq!(rig.count("SELECT count(*) FROM damage WHERE kind = 5").await, 1);
+    assert!(matches!(acknowledge(&rig, &late).await, Err(CommitError::Conflict(_))), "it is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_puts_off_neither_runs_nor_orphans() {
+    let rig = Claimed::new().await;
+    publish(&rig, b"nobody's", 1).await;
+    rig.clock.jump(100 * 24 * 3600 * 1000);
+    rig.run(false).await.unwrap();
+    rig.clock.jump(-100 * 24 * 3600 * 1000);
+    let scrub = Scrub::new(rig.registry.clone()).with_interval(10 * GRACE);
+    while scrub.step().await.unwrap().done > 0 {}
+    let run = rig.scrub.state().await.unwrap()[0].last.clone().unwrap();
+    assert!(!run.by_hand && run.ended_at <= Some(rig.registry.clock().now()), "{run:?}");
+    settle(&rig).await;
+    advance(GRACE + HOUR).await;
+    rig.rest().await;
+    rig.reap().await;
+    assert_eq!(rig.blobs().await, Vec::<String>::new());
 }
