@@ -24,6 +24,9 @@ const READERS: usize = 4;
 
 /// Of the database, for each log entry between two snapshots.
 const BYTES_PER_ENTRY: u64 = 64 << 10;
+/// Between two snapshots of a database however large: a start reads the log since the last one into memory.
+const MOST_ENTRIES: u64 = 20_000;
+
 /// Setting this makes hiqlite delete its log and snapshots when it starts.
 const RESET: &str = "HQL_DANGER_RAFT_STATE_RESET";
 
@@ -223,12 +226,12 @@ fn config(
 
 /// How many log entries lie between two snapshots. hiqlite's only writer makes a snapshot (`VACUUM INTO`), and commits
 /// wait for it, for a time in proportion to the database. So that one of some GB does not spend most of its time so,
-/// snapshots of it are as much rarer. The longer log to be replayed after a crash grows with what putting such a
+/// snapshots of it are rarer, up to a bound: a start holds the log since the last one in memory. The longer log to be replayed after a crash grows with what putting such a
 /// snapshot back takes anyway.
 #[allow(clippy::disallowed_methods, reason = "the metadata directory is a store of its own; no blob engine reaches it")]
 fn entries_per_snapshot(options: &Options, database: &Path) -> u64 {
     let bytes = std::fs::metadata(database).map_or(0, |file| file.len());
-    options.entries_per_snapshot.max(bytes / BYTES_PER_ENTRY)
+    options.entries_per_snapshot.max((bytes / BYTES_PER_ENTRY).min(MOST_ENTRIES))
 }
 
 fn millis(duration: Duration) -> u64 {

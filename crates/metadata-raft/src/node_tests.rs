@@ -28,12 +28,12 @@ fn snapshots_of_a_large_database_are_rarer() {
     let (peers, secrets) = (Peers::draw(Uuid::now_v7()), directory.secrets().unwrap());
     assert_eq!(entries_per_snapshot(&options, &database), 10_000);
     std::fs::create_dir_all(database.parent().unwrap()).unwrap();
-    for (megabytes, entries) in [(1, 10_000), (625, 10_000), (3_000, 48_000)] {
+    for (megabytes, entries) in [(1, 10_000), (625, 10_000), (1_000, 16_000), (3_000, 20_000)] {
         std::fs::File::create(&database).unwrap().set_len(megabytes << 20).unwrap();
         assert_eq!(entries_per_snapshot(&options, &database), entries);
     }
     let config = config(&directory, &options, &peers, &peers.listen().unwrap(), secrets).unwrap();
-    assert!(matches!(config.raft_config.snapshot_policy, SnapshotPolicy::LogsSinceLast(48_000)));
+    assert!(matches!(config.raft_config.snapshot_policy, SnapshotPolicy::LogsSinceLast(20_000)));
 }
 
 /// Answers `states` one after the other and then the last for ever.
