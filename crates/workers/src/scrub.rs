@@ -61,6 +61,10 @@ pub struct Scrub {
     begun: Mutex<Option<Begun>>,
     upkeep: Mutex<BTreeMap<Uuid, Upkeep>>,
     damaged: Mutex<Vec<DamageCount>>,
+    /// When that was counted, unless it has changed since.
+    counted: Mutex<Option<Duration>>,
+    /// Copies that each location should have, as counted for a run of it.
+    placements: Mutex<BTreeMap<Uuid, (Option<Uuid>, u64)>>,
 }
 
 /// How many objects of a location are recorded as being of a kind.
@@ -91,8 +95,21 @@ impl Scrub {
     /// Works on the locations that `registry` is configured with.
     pub fn new(registry: Arc<Registry>) -> Self {
         let (begun, upkeep, damaged) = Default::default();
+        let (counted, placements) = Default::default();
         let (steady, pace) = (Steady::default(), Pace::default());
-        Self { registry, interval: INTERVAL, deep: true, rate: RATE, steady, pace, begun, upkeep, damaged }
+        Self {
+            registry,
+            interval: INTERVAL,
+            deep: true,
+            rate: RATE,
+            steady,
+            pace,
+            begun,
+            upkeep,
+            damaged,
+            counted,
+            placements,
+        }
     }
 
     /// Begins a whole pass every `interval` in place of every week.
@@ -133,10 +150,21 @@ impl Scrub {
         let mut states = Vec::new();
         for location in self.registry.locations().iter() {
             let last = scrub::get(self.sql(), location.id).await?.and_then(|history| history.last);
-            let placements = placement::count(self.sql(), location.id).await?;
+            let placements = self.placements(location, last.as_ref().map(|run| run.run)).await?;
             states.push(ScrubState { location: location.name.clone(), id: location.id, placements, last });
         }
         Ok(states)
+    }
+
+    /// Copies that a location should have: counting them reads an index to its end, which is done once for each run.
+    async fn placements(&self, location: &Location, run: Option<Uuid>) -> Result<u64, StepError> {
+        let counted = self.placements.lock().get(&location.id).copied();
+        if let Some((_, count)) = counted.filter(|(of, _)| of.is_some() && *of == run) {
+            return Ok(count);
+        }
+        let count = placement::count(self.sql(), location.id).await?;
+        self.placements.lock().insert(location.id, (run, count));
+        Ok(count)
     }
 
     /// How many objects are damaged or orphans, as last counted; every kind of every location.
@@ -150,6 +178,18 @@ impl Scrub {
 
     /// Commits, `false` when others changed what it was about.
     async fn try_commit(&self, statements: impl IntoIterator<Item = Statement>) -> Result<bool, StepError> {
+        self.counted.lock().take();
+        self.try_save(statements).await
+    }
+
+    /// Commits what changes the counts.
+    async fn commit(&self, statements: impl IntoIterator<Item = Statement>) -> Result<(), StepError> {
+        self.counted.lock().take();
+        commit(&self.registry, statements).await
+    }
+
+    /// Commits what changes no counts, `false` when others changed what it was about.
+    async fn try_save(&self, statements: impl IntoIterator<Item = Statement>) -> Result<bool, StepError> {
         match commit(&self.registry, statements).await {
             Err(StepError::Commit(CommitError::Conflict(why))) => {
                 tracing::debug!(why, "what scrub found has changed meanwhile");
@@ -199,20 +239,33 @@ impl Scrub {
         let result = match run.phase {
             Phase::Damage => self.look_at_damage(location, &mut run, &mut turn).await,
             Phase::Placements => self.look_at_placements(location, &mut run, &mut turn).await,
-            Phase::Objects => self.look_at_objects(location, &mut run).await,
+            Phase::Objects => self.look_at_objects(location, &mut run, &turn).await,
         };
         run.counts.bytes += turn.bytes;
-        let saved = run == *was || self.try_commit(scrub::save(location.id, &run, self.registry.clock().now())).await?;
+        let saved = run == *was || self.try_save(scrub::save(location.id, &run, self.registry.clock().now())).await?;
         result?;
         if saved && run.ended_at.is_some() {
+            self.counted.lock().take();
             tell(location, &run);
         }
         let done = (run.counts.objects - was.counts.objects).max(1);
         Ok(Work { running: true, done, bytes: turn.bytes, due: false })
     }
 
-    /// Counts what is recorded, for the metrics.
+    /// How much is damaged: counted, for the metrics too, after changes and at most a period ago.
     async fn count(&self) -> Result<u64, StepError> {
+        let now = self.registry.clock().monotonic();
+        let fresh = self.counted.lock().is_some_and(|counted| now.saturating_sub(counted) < PERIOD);
+        if !fresh {
+            let all = self.count_all().await?;
+            *self.damaged.lock() = all;
+            *self.counted.lock() = Some(now);
+        }
+        let damaged = self.damaged.lock();
+        Ok(damaged.iter().filter(|count| count.kind != Kind::Orphan).map(|count| count.objects).sum())
+    }
+
+    async fn count_all(&self) -> Result<Vec<DamageCount>, StepError> {
         let mut all = Vec::new();
         for location in self.registry.locations().iter() {
             let counts = records::counts(self.sql(), location.id).await?;
@@ -221,9 +274,7 @@ impl Scrub {
                 all.push(DamageCount { location: location.name.clone(), kind, objects });
             }
         }
-        let damaged = all.iter().filter(|count| count.kind != Kind::Orphan).map(|count| count.objects).sum();
-        *self.damaged.lock() = all;
-        Ok(damaged)
+        Ok(all)
     }
 }
 

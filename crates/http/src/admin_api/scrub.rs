@@ -2,7 +2,8 @@
 //!
 //! `POST` with `{"deep": bool, "rate": bytes per second or null}`, both of which may be left out, asks for a run over all
 //! locations and answers 202 `{"run": id}`; 409 while one is under way. `DELETE` stops it. `GET` tells the last run of
-//! each location and the damaged objects; `next`, when it is there, is the query that tells more of them.
+//! each location and the damaged objects; `next`, when it is there, is the query that tells more of them. With
+//! `?progress=true` it names no objects.
 
 use std::collections::HashMap;
 
@@ -24,6 +25,9 @@ use super::{AdminApi, refuse, wish};
 /// Damaged objects in one answer.
 const PAGE: usize = 100;
 
+/// At less than this a slice takes longer than a step may.
+const SLOWEST: u64 = 64 << 10;
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wish {
@@ -38,6 +42,10 @@ pub(super) async fn begin(State(api): State<AdminApi>, body: Result<Bytes, Bytes
         Ok(wish) => wish,
         Err((status, message)) => return refuse(status, &message),
     };
+    if wish.rate.is_some_and(|rate| rate < SLOWEST) {
+        let message = format!("rate must be {SLOWEST} bytes per second (64KiB) or more, or null for `scrub.rate`");
+        return refuse(StatusCode::BAD_REQUEST, &message);
+    }
     match api.scrub.begin(wish.deep, wish.rate).await {
         Ok(Some(run)) => {
             api.workers.wake("scrub");
@@ -60,7 +68,8 @@ pub(super) async fn show(State(api): State<AdminApi>, uri: Uri) -> Response<Body
         return refuse(StatusCode::BAD_REQUEST, "not a query that an earlier answer gave as `next`");
     };
     let after = after.as_ref().map(|(location, key)| (*location, key.as_str()));
-    match told(&api, after).await {
+    let objects = if uri.query() == Some("progress=true") { 0 } else { PAGE };
+    match told(&api, after, objects).await {
         Ok(told) => Json(told).into_response(),
         Err(error) => failed(&error),
     }
@@ -74,9 +83,9 @@ fn cursor(uri: &Uri) -> Result<Option<(Uuid, String)>, uuid::Error> {
     Ok(Some((location.parse()?, query.get("after").copied().unwrap_or_default().to_owned())))
 }
 
-async fn told(api: &AdminApi, after: Option<(Uuid, &str)>) -> Result<Value, StepError> {
+async fn told(api: &AdminApi, after: Option<(Uuid, &str)>, objects: usize) -> Result<Value, StepError> {
     let states = api.scrub.state().await?;
-    let damaged = api.scrub.damage(after, PAGE).await?;
+    let damaged = api.scrub.damage(after, objects).await?;
     let last = damaged.last().filter(|_| damaged.len() == PAGE);
     let next = last.map(|last| format!("location={}&after={}", last.location_id, last.object.object_key));
     let counts = api.scrub.damaged();

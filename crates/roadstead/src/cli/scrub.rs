@@ -156,10 +156,11 @@ async fn ended(arguments: &Arguments) -> Result<Told, Refused> {
     // Progress overwrites itself, which only a terminal shows well.
     let progress = !arguments.json && stderr().is_terminal();
     loop {
-        let told = ask(arguments, "/api/v1/scrub").await?;
+        // Whose blobs are damaged is asked once, for what is printed.
+        let told = ask(arguments, "/api/v1/scrub?progress=true").await?;
         if !told.running {
             complain(if progress { "\r\x1b[K" } else { "" });
-            return Ok(told);
+            return ask(arguments, "/api/v1/scrub").await;
         }
         if let (Some(FAILURES..), Some(error)) = (told.failures, &told.last_error) {
             return Err(Refused::Told(format!("the run cannot go on, and does when this has passed: {error}")));

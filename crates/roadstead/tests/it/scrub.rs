@@ -133,6 +133,8 @@ fn a_run_survives_a_crash_goes_alone_and_can_be_stopped() {
     assert_eq!(told["locations"][0]["last"]["run"], run);
     assert_eq!(admin(&server, r#"POST {"deep": false}"#).0, 409);
     assert_eq!(admin(&server, r#"POST {"depe": true}"#).0, 400);
+    let (status, slow) = admin(&server, r#"POST {"rate": 65535}"#);
+    assert!(status == 400 && slow["error"].as_str().unwrap().contains("64KiB"), "{slow}");
     let refused = scrub(&server, &[]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("under way"), "{refused:?}");

@@ -9,14 +9,30 @@ use roadstead_storage::{Error, Location, ObjectKey};
 
 use super::Scrub;
 use super::look::confirm;
+use super::turn::Turn;
 use crate::StepError;
 
 /// Objects listed at once, and orphans noted in one commit.
 const PAGE: usize = 400;
 
 impl Scrub {
-    /// Notes what is seen for the first time. A push that has not committed yet looks just like an orphan.
-    pub(super) async fn look_at_objects(&self, location: &Location, run: &mut Run) -> Result<(), StepError> {
+    /// Notes what is seen for the first time, until the step is over. A push that has not committed yet looks just like
+    /// an orphan.
+    pub(super) async fn look_at_objects(
+        &self,
+        location: &Location,
+        run: &mut Run,
+        turn: &Turn<'_>,
+    ) -> Result<(), StepError> {
+        loop {
+            self.look_at_page(location, run).await?;
+            if run.ended_at.is_some() || turn.over() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn look_at_page(&self, location: &Location, run: &mut Run) -> Result<(), StepError> {
         let wrong = |source: Error| StepError::Storage { location: location.name.clone(), source };
         let after = (!run.after.is_empty()).then(|| ObjectKey::new(run.after.as_str()));
         let after = after.transpose().map_err(wrong)?;

@@ -29,6 +29,9 @@ impl Scrub {
         let mut found = Vec::new();
         let from = after.map(|(location, _)| location);
         let locations = self.registry.locations();
+        if limit == 0 {
+            return Ok(found);
+        }
         for location in locations.iter().skip_while(|location| from.is_some_and(|from| location.id != from)) {
             let after = after.filter(|(from, _)| *from == location.id).map_or("", |(_, key)| key);
             let page = damage::page(self.sql(), location.id, after, (limit - found.len()) as i64).await?;

@@ -10,7 +10,7 @@ use roadstead_storage::Location;
 use super::look::{Seen, confirm, look};
 use super::turn::Turn;
 use super::{PERIOD, Scrub};
-use crate::{StepError, commit};
+use crate::StepError;
 
 /// Rows of each kind looked at in one step.
 const STEP: i64 = 100;
@@ -82,7 +82,7 @@ impl Scrub {
             }
             if !keys.is_empty() {
                 confirm(location).await?;
-                commit(&self.registry, damage::settle(location.id, &keys, self.registry.clock().now())).await?;
+                self.commit(damage::settle(location.id, &keys, self.registry.clock().now())).await?;
                 settled += keys.len() as u64;
             }
             if !full || partly || turn.over() {
@@ -131,7 +131,7 @@ impl Scrub {
             return Ok(0);
         }
         let statements = [damage::forget(id, &pushed, Kind::Orphan), damage::forget(id, &reaped, Kind::Reaped)];
-        commit(&self.registry, statements).await?;
+        self.commit(statements).await?;
         Ok((pushed.len() + reaped.len()) as u64)
     }
 
@@ -144,7 +144,7 @@ impl Scrub {
         }
         confirm(location).await?;
         let now = self.registry.clock().now();
-        commit(&self.registry, damage::reap_orphans(location.id, &keys, before, now)).await?;
+        self.commit(damage::reap_orphans(location.id, &keys, before, now)).await?;
         tracing::info!(
             location = location.name,
             objects = keys.len(),

@@ -69,6 +69,8 @@ async fn many_objects_are_looked_at_in_pages() {
     rig.run(false).await.unwrap();
     let counts = rig.scrub.state().await.unwrap()[0].last.clone().unwrap().counts;
     assert_eq!((counts.objects, counts.orphans), (1_100, 0));
+    let step = rig.scrub.state().await.unwrap()[0].last.clone().unwrap().step;
+    assert_eq!(step, 3, "saved once for each phase and not for each page");
     assert_eq!(rig.damaged().await, []);
     for key in rig.blobs().await {
         rig.remove(&key).await;
@@ -133,4 +135,25 @@ async fn a_pass_begins_by_itself_when_its_time_has_come() {
     advance(HOUR).await;
     while scrub.step().await.unwrap().done > 0 {}
     assert_ne!(rig.scrub.state().await.unwrap()[0].last.clone().unwrap().run, first.run);
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_are_counted_once_for_a_run_and_damage_when_it_changes() {
+    let rig = Claimed::new().await;
+    let lost = rig.push(b"one").await;
+    rig.run(false).await.unwrap();
+    let known = |states: Vec<roadstead_workers::ScrubState>| states[0].placements;
+    assert_eq!(known(rig.scrub.state().await.unwrap()), 1);
+    rig.push(b"two").await;
+    assert_eq!(known(rig.scrub.state().await.unwrap()), 1, "as it was counted for this run");
+    rig.remove(&rig.key(&lost).await).await;
+    rig.run(false).await.unwrap();
+    assert_eq!(known(rig.scrub.state().await.unwrap()), 2, "as it was when that began");
+    assert_eq!(rig.scrub.step().await.unwrap().backlog, Some(1));
+    // Others change it too, and are seen a while later.
+    rig.commit([damage::forget(rig.location("eu").id, &[rig.damaged().await[0].object_key.clone()], Kind::Missing)])
+        .await;
+    assert_eq!(rig.scrub.step().await.unwrap().backlog, Some(1));
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(rig.scrub.step().await.unwrap().backlog, Some(0));
 }
