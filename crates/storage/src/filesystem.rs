@@ -48,7 +48,7 @@ use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, Obj
 use buffers::Buffers;
 use directories::Directories;
 use failure::failed;
-use progress::Progress;
+use progress::{Progress, Running};
 use staged::StagedObjects;
 use threads::Lane;
 
@@ -77,9 +77,14 @@ impl Filesystem {
     ///
     /// Whose store it is is not looked at: see [`crate::Identity`].
     pub fn open(root: &Path) -> Result<Self, Error> {
+        Self::open_with(root, Progress::default())
+    }
+
+    fn open_with(root: &Path, writes: Progress) -> Result<Self, Error> {
         directories::create_root(root)?;
         let root = fs::canonicalize(root).map_err(failed("find the storage root", root))?;
-        let directories = Directories::open(root.clone())?;
+        let writes = Arc::new(writes);
+        let directories = Directories::open(root.clone(), writes.clone())?;
         Ok(Self {
             store: Arc::new(Store {
                 root,
@@ -89,7 +94,7 @@ impl Filesystem {
                 asks_for_cached: true,
                 probing: AtomicBool::new(false),
                 refused: AtomicBool::new(false),
-                writes: Arc::default(),
+                writes,
             }),
         })
     }
@@ -115,12 +120,22 @@ impl Filesystem {
         lane: Lane,
         act: impl FnOnce(&Arc<Store>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        if lane == Lane::Write {
-            // Before a thread is asked for: those that write may all be waiting.
-            self.store.writes.check(&self.store.root)?;
-        }
         let store = self.store.clone();
         blocking(lane, move || act(&store)).await
+    }
+
+    /// Writes. `act` is told of the write under way that it is, and says when a part of it is done.
+    async fn write<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Arc<Store>, &Running<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.run(Lane::Write, move |store| act(store, &store.writes.begin())).await
+    }
+
+    /// To be asked before something new begins or something old is removed, and before a thread is asked for: those
+    /// that write may all be waiting. What is under way waits with them, and ends well.
+    fn check_progress(&self) -> Result<(), Error> {
+        self.store.writes.check(&self.store.root)
     }
 }
 
@@ -207,12 +222,14 @@ impl Engine for Filesystem {
 
     async fn compose(&self, parts: &[Part], key: &ObjectKey) -> Result<(), Error> {
         let (parts, key) = (parts.to_vec(), key.clone());
-        self.run(Lane::Write, move |store| store.compose(&parts, &key)).await
+        self.write(move |store, running| store.compose(&parts, &key, running)).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
+        // Whoever cleans up does so in the course of an answer, and comes again.
+        self.check_progress()?;
         let key = key.clone();
-        self.run(Lane::Write, move |store| store.delete(&key)).await
+        self.write(move |store, _| store.delete(&key)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, Error> {
@@ -221,8 +238,9 @@ impl Engine for Filesystem {
     }
 
     async fn put_small(&self, key: &ObjectKey, bytes: Bytes, only_if_absent: bool) -> Result<(), Error> {
+        self.check_progress()?;
         let key = key.clone();
-        self.run(Lane::Write, move |store| store.put_small(&key, &bytes, only_if_absent)).await
+        self.write(move |store, _| store.put_small(&key, &bytes, only_if_absent)).await
     }
 
     async fn probe(&self) -> Result<(), Error> {
@@ -243,15 +261,19 @@ impl Sweep for Filesystem {
     /// Removes stale temporary files. Ages are taken by the clock of the filesystem, so that a file server with
     /// another idea of the time does no harm.
     async fn remove_stale(&self, unused_for: Duration) -> Result<Swept, Error> {
-        self.run(Lane::Write, move |store| store.sweep(unused_for)).await
+        self.write(move |store, running| store.sweep(unused_for, running)).await
     }
 }
 
 #[async_trait]
 impl Extend for Filesystem {
     async fn append(&self, key: &ObjectKey, length: u64) -> Result<Box<dyn Writer>, Error> {
+        if length == 0 {
+            self.check_progress()?;
+        }
         let key = key.clone();
-        let growing = self.run(Lane::Write, move |store| append::Growing::open(store.clone(), &key, length)).await?;
+        let growing =
+            self.write(move |store, running| append::Growing::open(store.clone(), &key, length, running)).await?;
         Ok(Box::new(growing))
     }
 }

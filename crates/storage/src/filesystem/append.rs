@@ -1,7 +1,7 @@
 //! Staged objects that grow in place, under their key.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,11 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::Store;
+use super::compose;
 use super::directories::Mark;
 use super::durable::sync_file;
 use super::failure::{failed, is_absent};
+use super::progress::Running;
 use super::write_behind::{Output, Sink, WriteBehind};
 use crate::{Error, ObjectKey, ObjectStat, Writer};
 
@@ -59,11 +61,11 @@ impl Name {
 }
 
 impl Growing {
-    pub(super) fn open(store: Arc<Store>, key: &ObjectKey, length: u64) -> Result<Self, Error> {
+    pub(super) fn open(store: Arc<Store>, key: &ObjectKey, length: u64, running: &Running<'_>) -> Result<Self, Error> {
         let path = store.path(key)?;
         store.staged.take_over(&path);
         let created = length == 0 && store.create_staged(&path)?;
-        let mut file = store.open_staged(key, &path, length)?;
+        let mut file = store.open_staged(key, &path, length, running)?;
         file.set_len(length).map_err(failed("truncate", &path))?;
         file.seek(SeekFrom::Start(length)).map_err(failed("seek in", &path))?;
         let mark = Mark::of(&file.metadata().map_err(failed("examine", &path))?);
@@ -86,7 +88,7 @@ impl Store {
         }
     }
 
-    fn open_staged(&self, key: &ObjectKey, path: &Path, length: u64) -> Result<File, Error> {
+    fn open_staged(&self, key: &ObjectKey, path: &Path, length: u64, running: &Running<'_>) -> Result<File, Error> {
         let open = || match File::options().read(true).write(true).open(path) {
             Err(error) if is_absent(&error) => Err(self.absent(key)),
             file => file.map_err(failed("open", path)),
@@ -100,13 +102,13 @@ impl Store {
             return Ok(file);
         }
         // The file has another name: it was composed into an object, which must never change again.
-        self.replace_by_copy(&file, path, length)?;
+        self.replace_by_copy(&file, path, length, running)?;
         open()
     }
 
-    fn replace_by_copy(&self, file: &File, path: &Path, length: u64) -> Result<(), Error> {
+    fn replace_by_copy(&self, file: &File, path: &Path, length: u64, running: &Running<'_>) -> Result<(), Error> {
         let (temporary, mut copy) = self.temporary()?;
-        io::copy(&mut file.take(length), &mut copy).map_err(failed("copy to", temporary.path()))?;
+        compose::copy(file, length, &mut copy, temporary.path(), running)?;
         sync_file(&copy, temporary.path())?;
         drop(copy);
         self.replace(temporary, path)

@@ -8,11 +8,15 @@ use super::Store;
 use super::directories::Mark;
 use super::durable::sync_file;
 use super::failure::{failed, is_absent};
+use super::progress::Running;
 use super::publish::Refused;
 use crate::{Error, ObjectKey, Part};
 
+/// Takes less than the patience with a disk that is merely slow.
+const SLICE: u64 = 32 * 1024 * 1024;
+
 impl Store {
-    pub(super) fn compose(&self, parts: &[Part], key: &ObjectKey) -> Result<(), Error> {
+    pub(super) fn compose(&self, parts: &[Part], key: &ObjectKey, running: &Running<'_>) -> Result<(), Error> {
         let path = self.path(key)?;
         if let [part] = parts
             && part.sealed
@@ -25,7 +29,7 @@ impl Store {
         }
         let (temporary, mut file) = self.temporary()?;
         for part in parts {
-            self.copy_part(part, &mut file, temporary.path())?;
+            self.copy_part(part, &mut file, temporary.path(), running)?;
         }
         sync_file(&file, temporary.path())?;
         drop(file);
@@ -53,11 +57,10 @@ impl Store {
         sync_file(&file, path)
     }
 
-    fn copy_part(&self, part: &Part, into: &mut File, into_path: &Path) -> Result<(), Error> {
+    fn copy_part(&self, part: &Part, into: &mut File, into_path: &Path, running: &Running<'_>) -> Result<(), Error> {
         let path = self.path(&part.key)?;
         let file = self.open_part(part, &path)?;
-        // The standard library copies within the kernel, or shares the extents, where the filesystem can.
-        let copied = io::copy(&mut (&file).take(part.length), into).map_err(failed("copy a part to", into_path))?;
+        let copied = copy(&file, part.length, into, into_path, running)?;
         if copied < part.length { Err(Error::too_short(&part.key, copied, part.length)) } else { Ok(()) }
     }
 
@@ -76,4 +79,28 @@ impl Store {
         }
         Ok(file)
     }
+}
+
+/// Copies up to `length` bytes, in slices that are made durable one after the other, so that it shows that a long one
+/// gets on. Answers how many there were. What comes after the last full slice is left to the caller's sync.
+pub(super) fn copy(
+    from: &File,
+    length: u64,
+    into: &mut File,
+    into_path: &Path,
+    running: &Running<'_>,
+) -> Result<u64, Error> {
+    let mut copied = 0;
+    while copied < length {
+        let slice = SLICE.min(length - copied);
+        // The standard library copies within the kernel, or shares the extents, where the filesystem can.
+        let got = io::copy(&mut from.take(slice), into).map_err(failed("copy to", into_path))?;
+        copied += got;
+        if got < SLICE {
+            break;
+        }
+        sync_file(into, into_path)?;
+        running.moved();
+    }
+    Ok(copied)
 }

@@ -10,11 +10,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use super::durable::sync_directory;
 use super::failure::{failed, is_absent};
+use super::progress::Progress;
 use crate::identity::IDENTITY_KEY;
 use crate::{Error, ErrorKind};
 use parking_lot::Mutex;
@@ -48,13 +49,15 @@ pub(super) struct Directories {
     /// What its `roadstead.json` says, once it is known: whoever brings the same is the same store.
     identity: OnceLock<Vec<u8>>,
     durable: Mutex<HashMap<PathBuf, Mark>>,
+    /// What still waits for a root that was there before says nothing about the one that is.
+    writes: Arc<Progress>,
 }
 
 impl Directories {
-    pub(super) fn open(root: PathBuf) -> Result<Self, Error> {
+    pub(super) fn open(root: PathBuf, writes: Arc<Progress>) -> Result<Self, Error> {
         let opened = Mark::of(&fs::metadata(&root).map_err(failed("open the storage root", &root))?);
         let identity = fs::read(root.join(IDENTITY_KEY)).map(OnceLock::from).unwrap_or_default();
-        Ok(Self { root, opened: Mutex::new(opened), identity, durable: Mutex::default() })
+        Ok(Self { root, opened: Mutex::new(opened), identity, durable: Mutex::default(), writes })
     }
 
     /// `Unavailable` when the root is not the directory that was opened.
@@ -77,6 +80,7 @@ impl Directories {
             && fs::read(self.root.join(IDENTITY_KEY)).is_ok_and(|found| found == *known)
         {
             *self.opened.lock() = root;
+            self.writes.renew();
             return Ok(());
         }
         let context =

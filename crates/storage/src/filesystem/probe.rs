@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Access, StatVfsMountFlags, access, fstatvfs, statvfs};
 
 use super::Store;
+use super::durable::sync_file;
 use super::failure::{failed, is_absent};
 use crate::identity::IDENTITY_KEY;
 use crate::{Error, ErrorKind};
@@ -16,7 +18,7 @@ const RESERVE: u64 = 64 * 1024 * 1024;
 
 impl Store {
     /// Creates nothing, unless nothing could be created before. At most one runs at a time: a file server that hangs must not eat a thread each second.
-    pub(super) fn probe(&self) -> Result<(), Error> {
+    pub(super) fn probe(self: &Arc<Self>) -> Result<(), Error> {
         let root = self.root.display();
         let Some(_turn) = Turn::take(&self.probing) else {
             let context = format!("{root} does not answer: the previous probe is still waiting for it");
@@ -38,9 +40,9 @@ impl Store {
         })
     }
 
-    fn probe_writing(&self) -> Result<(), Error> {
+    fn probe_writing(self: &Arc<Self>) -> Result<(), Error> {
         let root = self.root.display();
-        self.writes.check(&self.root)?;
+        self.writes.check(&self.root).inspect_err(|_| self.try_writing())?;
         let space = statvfs(&self.root).map_err(|e| failed("examine the filesystem of", &self.root)(e.into()))?;
         if space.f_flag.contains(StatVfsMountFlags::RDONLY) {
             return Err(Error::new(ErrorKind::ReadOnly, format!("the filesystem of {root} is mounted read-only")));
@@ -62,6 +64,22 @@ impl Store {
             self.refused.store(false, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Makes and syncs a file, on a thread of its own, since those that write may all be waiting. When it ends, the disk
+    /// answers again.
+    fn try_writing(self: &Arc<Self>) {
+        let Some(trial) = self.writes.begin_trial() else { return };
+        let store = self.clone();
+        let run = move || {
+            let tried = store.temporary().and_then(|(temporary, file)| sync_file(&file, temporary.path()));
+            // What the disk refuses it has answered, and others say so.
+            drop(tried);
+            store.writes.tried(trial);
+        };
+        if std::thread::Builder::new().name("blobs-trial".to_owned()).spawn(run).is_err() {
+            self.writes.give_up(trial);
+        }
     }
 
     /// Remembers that no file could be made, if that is what `error` says, so that the probe tries.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::failure::{failed, is_absent};
+use super::progress::Running;
 use crate::{Error, Swept};
 
 /// The directory of temporary files under the root. No object key starts with it.
@@ -60,7 +61,7 @@ impl Store {
         Ok((Temporary { path, moved: false }, file))
     }
 
-    pub(super) fn sweep(&self, unused_for: Duration) -> Result<Swept, Error> {
+    pub(super) fn sweep(&self, unused_for: Duration, running: &Running<'_>) -> Result<Swept, Error> {
         let directory = self.root.join(DIRECTORY);
         let mut swept = Swept::default();
         let entries = match fs::read_dir(&directory) {
@@ -69,6 +70,7 @@ impl Store {
         };
         let now = self.now()?;
         for entry in entries {
+            running.moved();
             let entry = entry.map_err(failed("list", &directory))?;
             // A file that disappears meanwhile was finished by its writer, or swept by another process.
             let Ok(metadata) = entry.metadata() else { continue };

@@ -3,6 +3,7 @@
 
 mod crash;
 mod durability;
+mod hanging;
 mod in_memory;
 mod keeping;
 mod mounts;

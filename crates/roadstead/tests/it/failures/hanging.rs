@@ -62,6 +62,42 @@ fn blobs() {
     });
 }
 
+/// As docker pushes, which waits where files are made and not where they are written.
+#[test]
+fn blobs_pushed_in_streams() {
+    inside("hanging::blobs_pushed_in_streams", Needs::Root, |root| {
+        let (blobs, metadata) = (root.join("b"), root.join("m"));
+        ext4(160, &blobs);
+        std::fs::create_dir(&metadata).unwrap();
+        let stand = Stand::start(&blobs.join("blobs"), &metadata);
+        let (client, content) = (stand.client(), Content::new(Seed(900), 6_000).to_vec());
+        let upload = client.begin("failures/frozen").unwrap();
+        let upload = client.append(&upload, &mut &content[..], 6_000).unwrap();
+        let (addr, frozen) = (stand.server.addr(), Frozen::freeze(&blobs));
+        let push = move |number| {
+            Client::new(addr).push_streamed("failures/frozen", &Content::new(Seed(number), 6_000).to_vec())
+        };
+        let pushes: Vec<_> = (1_000..1_008).map(|number| thread::spawn(move || push(number))).collect();
+        assert_eq!(stand.until("read-only"), 200);
+        stand.assert_refused(&[Push::Blob, Push::Chunk], 503);
+        // What was begun before ends well, although nothing new may begin.
+        let finish = thread::spawn(move || {
+            let digest = roadstead_testkit::digest(&content);
+            Client::new(addr).finish(&upload, &digest, &[]).map(|()| digest)
+        });
+        stand.assert_pulls();
+        thread::sleep(Duration::from_millis(300));
+        assert!(!finish.is_finished(), "it was answered although the disk hangs");
+        frozen.thaw();
+        for push in pushes.into_iter().chain([finish]) {
+            stand.ledger.acknowledge_blob("failures/frozen", &push.join().unwrap().unwrap());
+        }
+        stand.assert_recovers();
+        drop(stand);
+        umount(&blobs);
+    });
+}
+
 #[test]
 fn metadata() {
     inside("hanging::metadata", Needs::Root, |root| {
