@@ -86,6 +86,8 @@ fn both_while_clients_push() {
         fs::rename(&filler, &first).unwrap();
         fill(&disk, 0);
         assert_eq!(stand.until("read-only"), 200);
+        // The blobs may be noticed first, and are answered 507.
+        stand.until_read_only("metadata");
         stand.assert_refused(&[Push::Blob, Push::Chunk, Push::Manifest, Push::Delete], 503);
         stand.assert_pulls();
         println!("failures: full::both: {} images acknowledged and pulled, then {refusals:?}", images.into_inner());

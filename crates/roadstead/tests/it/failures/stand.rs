@@ -136,6 +136,20 @@ impl Stand {
         }
     }
 
+    /// Waits until health names a component as the one that takes no writes.
+    pub(super) fn until_read_only(&self, component: &str) {
+        let since = Instant::now();
+        loop {
+            let told = self.client().call("GET", "/load_balancer_status").unwrap().json();
+            let error = told["Error"].as_str().unwrap_or_default();
+            if error.contains("read-only: ") && error.contains(component) {
+                return;
+            }
+            assert!(since.elapsed() < NOTICED, "{component} takes writes: {told}\n{}", self.server.output());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// That all is well again, without anybody's help.
     pub(super) fn assert_recovers(&self) {
         assert_eq!(self.until("healthy"), 200);
