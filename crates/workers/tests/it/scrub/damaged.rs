@@ -64,8 +64,8 @@ async fn a_push_heals_and_the_damaged_object_goes() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_damaged_object_stays_while_the_copy_that_took_its_place_is_damaged_too() {
+/// A blob whose first object is in quarantine; its digest, and the keys of that object and of the one in its place.
+async fn damaged_and_pushed_again() -> (Claimed, Digest, String, String) {
     let rig = Claimed::new().await;
     let digest = rig.push(b"twice").await;
     let bad = rig.key(&digest).await;
@@ -73,6 +73,12 @@ async fn a_damaged_object_stays_while_the_copy_that_took_its_place_is_damaged_to
     rig.run(true).await.unwrap();
     rig.push(b"twice").await;
     let second = rig.blobs().await.into_iter().find(|key| *key != bad).unwrap();
+    (rig, digest, bad, second)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_object_stays_while_the_copy_that_took_its_place_is_damaged_too() {
+    let (rig, digest, bad, second) = damaged_and_pushed_again().await;
     rig.remove(&second).await;
     rig.rest().await;
     rig.rest().await;
@@ -270,13 +276,7 @@ async fn what_a_push_replaces_while_scrub_looks_is_no_damage() {
 
 #[tokio::test(start_paused = true)]
 async fn a_damaged_object_stays_until_what_took_its_place_was_read_in_full() {
-    let rig = Claimed::new().await;
-    let digest = rig.push(b"twice").await;
-    let bad = rig.key(&digest).await;
-    rig.flip(&bad).await;
-    rig.run(true).await.unwrap();
-    rig.push(b"twice").await;
-    let second = rig.blobs().await.into_iter().find(|key| *key != bad).unwrap();
+    let (rig, digest, _, second) = damaged_and_pushed_again().await;
     rig.flip(&second).await;
     rig.rest().await;
     rig.rest().await;

@@ -146,8 +146,8 @@ async fn a_push_that_commits_while_its_object_is_given_to_the_reaper_keeps_it() 
     assert_eq!(rig.pull(&slow.digest).await.unwrap(), b"slow");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_a_late_look_finds_wrong_with_a_reaped_object_lets_no_push_name_it() {
+/// A push so late that its object was taken for one that nobody names, and reaped.
+async fn reaped_before_it_was_named() -> (Claimed, Placement) {
     let rig = Claimed::new().await;
     settle(&rig).await;
     rig.push(b"first").await;
@@ -156,20 +156,19 @@ async fn what_a_late_look_finds_wrong_with_a_reaped_object_lets_no_push_name_it(
     advance(GRACE + HOUR).await;
     rig.rest().await;
     rig.reap().await;
+    (rig, late)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_late_look_finds_wrong_with_a_reaped_object_lets_no_push_name_it() {
+    let (rig, late) = reaped_before_it_was_named().await;
     rig.commit([damage::record(&late, Kind::WrongHash, rig.registry.clock().now())]).await;
     assert!(matches!(acknowledge(&rig, &late).await, Err(CommitError::Conflict(_))), "it is gone");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_jumped_forgets_no_reaped_object() {
-    let rig = Claimed::new().await;
-    settle(&rig).await;
-    rig.push(b"first").await;
-    let late = publish(&rig, b"late", 1).await;
-    rig.run(false).await.unwrap();
-    advance(GRACE + HOUR).await;
-    rig.rest().await;
-    rig.reap().await;
+    let (rig, late) = reaped_before_it_was_named().await;
     rig.clock.jump(10 * 24 * 3600 * 1000);
     rig.rest().await;
     assert_eq!(rig.count("SELECT count(*) FROM damage WHERE kind = 5").await, 1);
