@@ -4,6 +4,8 @@
 //! Messages of 4xx tell the client everything; those of 5xx name the component and the request id, and the cause goes
 //! to the log, here and nowhere else. Whoever may succeed later is told when (`Retry-After`).
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -11,6 +13,7 @@ use roadstead_oci::{
     ContentRangeError, Digest, DigestError, ErrorBody, ErrorCode, ErrorEntry, NameError, PageError, QueryError,
     RepositoryName, RouteError, TagError,
 };
+use roadstead_registry::identities::ISSUER;
 use roadstead_registry::{BodyError, Error};
 use serde_json::{Value, json};
 
@@ -88,6 +91,23 @@ impl Failure {
     pub(crate) fn busy(why: &str) -> Self {
         let message = format!("{why} at once; try again later");
         Row::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message).retry_after(5).into()
+    }
+
+    /// 429: who tries to log in too often.
+    pub(crate) fn too_many_tries(wait: Duration) -> Self {
+        let message = "too many failed logins; wait before the next one";
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        Row::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message).retry_after(seconds).into()
+    }
+
+    /// A form that cannot be understood.
+    pub(crate) fn form(status: StatusCode, message: impl Into<String>) -> Self {
+        Row::new(status, ErrorCode::Unsupported, message).into()
+    }
+
+    /// A form that was not read to its end.
+    pub(crate) fn cut_off(status: StatusCode, message: impl Into<String>) -> Self {
+        Row::new(status, ErrorCode::Unsupported, message).close().into()
     }
 
     /// An upload is finished without saying what it was.
@@ -229,6 +249,9 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
         Error::TooLarge { limit } => {
             Row::new(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid, message).detail(json!({"limit": limit})).close()
         }
+        Error::TooManyPieces { most } => {
+            Row::new(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid, message).detail(json!({"pieces": most})).close()
+        }
         Error::Body(why) => body(&why, message),
         Error::Unauthorized => Row::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
             .header(WWW_AUTHENTICATE, "Basic realm=\"roadstead\""),
@@ -245,7 +268,10 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
             Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(10)
         }
         Error::Unavailable { component, cause } => {
-            tracing::error!(component, %cause, "a component does not answer");
+            match component {
+                ISSUER => tracing::debug!(component, %cause, "a component does not answer"),
+                _ => tracing::error!(component, %cause, "a component does not answer"),
+            }
             let message = format!("{component} does not answer; try again later");
             Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(5)
         }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::metrics::{HttpMetrics, Metrics, Sample};
+use crate::opening::Peer;
 use crate::pulse::Busy;
 use crate::request_id::{HEADER, RequestId};
 use crate::streams::Taking;
@@ -57,6 +58,8 @@ struct Logged {
 pub(crate) struct Exchange {
     pub(crate) id: RequestId,
     pub(crate) remote: std::net::SocketAddr,
+    /// Whether it came over TLS that ends here.
+    pub(crate) secure: bool,
     /// Cancelled when the request's body is to end before its end.
     pub(crate) body_ends: CancellationToken,
     started: Instant,
@@ -73,16 +76,13 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Begins the record of `request`.
-    pub(crate) fn begin<B>(
-        request: &Request<B>,
-        remote: std::net::SocketAddr,
-        body_ends: CancellationToken,
-    ) -> Arc<Self> {
+    pub(crate) fn begin<B>(request: &Request<B>, peer: Peer, body_ends: CancellationToken) -> Arc<Self> {
         let id = RequestId::accept(request.headers().get(HEADER));
         let span = tracing::info_span!("request", request_id = id.as_str());
         Arc::new(Self {
             id,
-            remote,
+            remote: peer.remote,
+            secure: peer.secure,
             body_ends,
             started: Instant::now(),
             method: request.method().clone(),
@@ -314,8 +314,8 @@ mod tests {
 
     #[test]
     fn nothing_is_made_for_a_log_that_is_not_written() {
-        let begin =
-            || Exchange::begin(&Request::new(()), ([127, 0, 0, 1], 1).into(), CancellationToken::new()).is_logged();
+        let peer = Peer { remote: ([127, 0, 0, 1], 1).into(), secure: false, unnamed: false };
+        let begin = || Exchange::begin(&Request::new(()), peer, CancellationToken::new()).is_logged();
         assert!(!with_default(NoSubscriber::default(), begin));
         assert!(with_default(tracing_subscriber::registry(), begin));
     }

@@ -13,14 +13,16 @@ mod components;
 mod page;
 mod prober;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
 pub(crate) use page::respond;
 pub use prober::Prober;
+
+use crate::tls::Tls;
 
 /// Failures in a row that make a component unhealthy.
 pub const STRIKES: u32 = 3;
@@ -118,6 +120,8 @@ struct Watched {
 struct Inner {
     watched: Vec<Watched>,
     draining: AtomicBool,
+    /// The certificate of the listener, if it has one.
+    certificate: OnceLock<Tls>,
 }
 
 /// The health of this instance. Clones share it.
@@ -143,12 +147,22 @@ impl Health {
     pub fn new(components: Vec<Component>) -> Self {
         let watch = |component| Watched { component, tracker: Mutex::new(Tracker::new()) };
         let watched = components.into_iter().map(watch).collect();
-        Self(Arc::new(Inner { watched, draining: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { watched, draining: AtomicBool::new(false), certificate: OnceLock::new() }))
     }
 
     /// Turns health to 503 for good, before anything else is shut.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
+    }
+
+    /// Tells of this certificate, too: it changes no verdict, since another instance has no better one.
+    pub(crate) fn show_certificate(&self, tls: &Tls) {
+        let _ = self.0.certificate.set(tls.clone());
+    }
+
+    /// For how many days the certificate is good, if there is one.
+    pub(crate) fn certificate_days(&self) -> Option<i64> {
+        self.0.certificate.get().map(Tls::days_left)
     }
 
     /// Whether [`Health::drain`] was called.
@@ -165,6 +179,17 @@ impl Health {
             .map(|w| (w.component.name.clone(), w.tracker.lock().condition, w.component.needed_to_pull))
             .collect();
         Verdict::of(components, self.is_draining())
+    }
+
+    /// Whether the component of this name works, read-only or not.
+    pub fn works(&self, name: &str) -> bool {
+        let named = self.0.watched.iter().find(|watched| watched.component.name == name);
+        named.is_some_and(|watched| watched.tracker.lock().condition.works())
+    }
+
+    /// Whether the location of this name works, as [`Component::storage`] names it.
+    pub fn location_works(&self, location: &str) -> bool {
+        self.works(&format!("storage {location}"))
     }
 
     fn observe(&self, index: usize, finding: &Finding) {

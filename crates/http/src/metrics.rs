@@ -3,11 +3,15 @@
 //! Labels come from fixed sets: routes, methods, statuses, configured locations, operations. Never repository names,
 //! digests or clients, whose number nobody bounds.
 
+mod audit;
 mod damage;
 mod engines;
 mod health;
 mod http;
+mod passwords;
 mod process;
+mod sources;
+mod tls;
 mod workers;
 
 use std::fmt;
@@ -81,9 +85,29 @@ impl Metrics {
         health::register(&mut self.0.registry.lock(), health);
     }
 
+    /// Shows until when the certificate is good.
+    pub(crate) fn show_certificate(&self, tls: crate::Tls) {
+        tls::register(&mut self.0.registry.lock(), tls);
+    }
+
     /// Shows what is wrong with the stores, as `damaged` counts it at each scrape.
     pub fn show_damage(&self, damaged: impl Fn() -> Vec<roadstead_workers::DamageCount> + Send + Sync + 'static) {
         damage::register(&mut self.0.registry.lock(), damaged);
+    }
+
+    /// Shows who else vouches for users, and whether what each answers by is what there is, as `current` says.
+    pub fn show_sources(&self, current: impl Fn() -> Vec<(String, bool)> + Send + Sync + 'static) {
+        sources::register(&mut self.0.registry.lock(), current);
+    }
+
+    /// Shows what the audit noted, lost, and has still to store.
+    pub fn show_audit(&self, log: Arc<roadstead_workers::AuditLog>) {
+        audit::register(&mut self.0.registry.lock(), log);
+    }
+
+    /// Shows how many hashes of passwords were computed, as `computed` counts them.
+    pub fn show_password_hashes(&self, computed: impl Fn() -> u64 + Send + Sync + 'static) {
+        passwords::register(&mut self.0.registry.lock(), computed);
     }
 
     /// Shows how many lines of the log were lost, as `lost` counts them.

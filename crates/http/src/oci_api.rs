@@ -10,6 +10,8 @@
 //! - Content under a digest may be cached for ever, content under a tag only with revalidation by `ETag`, which is the
 //!   quoted digest.
 
+mod admission;
+mod audited;
 mod base;
 mod blobs;
 mod call;
@@ -27,15 +29,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::header::{
+    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body::Body as _;
 use roadstead_oci::{Reference, Route, RouteError, route};
-use roadstead_registry::{Caller, Registry};
+use roadstead_registry::Registry;
+use roadstead_registry::audit::Audit;
 
+use crate::auth::Auth;
 use crate::bounds::Bounds;
 use crate::error_table::{Failure, render};
 use crate::exchange::{Exchange, Labels};
+use crate::redirects::Redirects;
+use admission::Door;
+use audited::Audited;
 use call::{Call, Payload};
 pub(crate) use uploads::{UPLOAD_UUID, received_range};
 
@@ -53,12 +62,23 @@ pub struct OciApi {
     base: Arc<str>,
     body_timeout: Duration,
     bounds: Bounds,
+    redirects: Option<Redirects>,
+    auth: Option<Auth>,
+    audit: Option<Arc<Audit>>,
 }
 
 impl OciApi {
     /// The API with relative locations and a body timeout of 60 s.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, base: "".into(), body_timeout: Duration::from_secs(60), bounds: Bounds::default() }
+        Self {
+            registry,
+            base: "".into(),
+            body_timeout: Duration::from_secs(60),
+            bounds: Bounds::default(),
+            redirects: None,
+            auth: None,
+            audit: None,
+        }
     }
 
     /// Answers absolute locations that begin with `host`, such as `https://registry.example.com`.
@@ -80,6 +100,24 @@ impl OciApi {
         self
     }
 
+    /// Asks who requests come from. Without, everybody is nobody in particular.
+    pub fn with_auth(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Sends clients to the store for blobs where `redirects` allow it. Without, all bytes go through this process.
+    pub fn with_redirects(mut self, redirects: Redirects) -> Self {
+        self.redirects = Some(redirects);
+        self
+    }
+
+    /// Tells `audit` who did what.
+    pub fn with_audit(mut self, audit: Arc<Audit>) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
     /// The API as a router for [`crate::App::new`]; it answers every path.
     pub fn router(self) -> Router {
         Router::new().fallback(handle).with_state(self)
@@ -94,20 +132,29 @@ async fn handle(
     let (head, body) = request.into_parts();
     let routed = route(head.method.as_str(), head.uri.path());
     exchange.label(labels(&routed, exchange.is_logged()));
+    let mut audited = Audited::of(api.audit.as_ref(), &routed, &head, &exchange);
     let is_head = head.method == Method::HEAD;
     let (base, timeout, bounds) = (Arc::clone(&api.base), api.body_timeout, api.bounds.clone());
     let name = routed.as_ref().ok().and_then(Route::repository).cloned();
+    let mut door = Door::new(api.auth.as_ref(), &routed, &head, &exchange);
     let answer = match routed {
-        Ok(route) => match Call::new(api, head) {
-            Ok(call) => serve(route, &call, Payload::new(body, timeout, exchange.body_ends.clone(), bounds)).await,
-            Err(failure) => Err(failure),
-        },
+        Ok(route) => {
+            let caller = door.admit(&head.headers).await;
+            match caller.and_then(|caller| Call::new(api.clone(), caller, head, exchange.remote.ip())) {
+                Ok(call) => {
+                    audited.iter_mut().for_each(|audited| audited.by(&call.caller));
+                    serve(route, &call, Payload::new(body, timeout, exchange.body_ends.clone(), bounds)).await
+                }
+                Err(failure) => Err(failure),
+            }
+        }
         Err(error) => Err(error.into()),
     };
     let mut response = match answer {
         Ok(response) => response,
         Err(failure) => {
             let mut response = render(failure, &base, name.as_ref(), exchange.id.as_str());
+            door.challenge(&mut response);
             if is_head {
                 // The head says what GET would answer, its length included.
                 let body = std::mem::replace(response.body_mut(), Body::empty());
@@ -117,10 +164,25 @@ async fn handle(
             response
         }
     };
+    if let Some(audited) = audited {
+        audited.answered(&response);
+    }
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     // What is stored says itself what it is; nobody shall guess it to be a page or a script.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    tame(response.headers_mut());
     response
+}
+
+/// Somebody may have pushed a page under a type that browsers show. They are to keep it, and to run nothing of it: here it
+/// would run with the credentials of whoever looks.
+fn tame(headers: &mut HeaderMap) {
+    let Some(kind) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else { return };
+    let harmless = [&b"application/vnd."[..], b"application/octet-stream", b"application/json"];
+    if !harmless.into_iter().any(|known| kind.starts_with(known)) || kind.ends_with(b"xml") {
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    }
 }
 
 /// Every endpoint, by its handler.
@@ -143,11 +205,6 @@ async fn serve(route: Route, call: &Call, body: Payload) -> Answer {
         Route::Referrers { name, digest } => referrers::list(call, &name, &digest).await,
         Route::Catalog => catalog::list(call).await,
     }
-}
-
-/// Whom a request acts for. Everybody is anonymous until there is somebody to be.
-fn caller() -> Caller {
-    Caller::Anonymous
 }
 
 /// What log and metrics are told; what only the log is told, only if it is `logged`.

@@ -124,6 +124,11 @@ impl Pulse {
         }
     }
 
+    /// What comes before HTTP is through; none of it was the head of a request.
+    pub(crate) fn opened(&self) {
+        self.state.lock().phase = Phase::Idle(Instant::now());
+    }
+
     /// The client turned out to speak HTTP/2; its preface is no head of a request.
     pub(crate) fn speaks_http2(&self) {
         let mut state = self.state.lock();

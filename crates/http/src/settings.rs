@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::proxy_protocol::Proxies;
+use crate::tls::Tls;
+
 /// Settings of the listener and its connections. [`Settings::new`] gives the defaults that each field states.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -31,6 +34,21 @@ pub struct Settings {
     /// From then until requests still in flight are cut off; default 12 s. When a fifth of it is left, and at least
     /// 1 s, request bodies that still come are ended (503).
     pub drain_deadline: Duration,
+    /// TLS of the listener; default none. A connection that is not opened within `header_timeout` is closed.
+    pub tls: Option<Tls>,
+    /// A second listener beside one with TLS, which sends clients there; default none.
+    pub plain: Option<Plain>,
+    /// Proxies whose connections begin with a PROXY header, at both listeners; default none.
+    pub proxies: Proxies,
+}
+
+/// A listener without TLS that sends clients to the one with it, and answers health.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain {
+    /// Address to listen on.
+    pub addr: SocketAddr,
+    /// The port that clients are sent to; that of the other listener unless given.
+    pub port: Option<u16>,
 }
 
 impl Settings {
@@ -47,6 +65,18 @@ impl Settings {
             body_timeout: Duration::from_secs(60),
             drain_delay: Duration::from_secs(5),
             drain_deadline: Duration::from_secs(12),
+            tls: None,
+            plain: None,
+            proxies: Proxies::default(),
+        }
+    }
+
+    /// Those of the second listener: whoever comes there has little to say, and shall take no room from the first.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            max_connections: (self.max_connections / 16).clamp(8, 512),
+            idle_timeout: self.idle_timeout.min(Duration::from_secs(15)),
+            ..self.clone()
         }
     }
 }

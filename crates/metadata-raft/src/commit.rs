@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use hiqlite::{Error, Params};
+use hiqlite::{Error, Param, Params};
 use roadstead_metadata::{Batch, CommitError, Committed, Value, base, lists};
 
 use crate::answers::params;
@@ -47,6 +47,18 @@ pub(crate) fn statements(batch: Batch) -> Result<Statements, CommitError> {
     }
     statements.push((Cow::Borrowed(COUNT_COMMIT), Params::new()));
     Ok(statements)
+}
+
+/// How many bytes the statements take in the log.
+pub(crate) fn size(statements: &Statements) -> u64 {
+    let param = |param: &Param| match param {
+        Param::Text(text) => text.len() + 12,
+        Param::Blob(bytes) => bytes.len() + 12,
+        _ => 12,
+    };
+    let statement =
+        |(sql, params): &(Cow<'static, str>, Params)| sql.len() + 20 + params.iter().map(param).sum::<usize>();
+    statements.iter().map(|one| statement(one) as u64).sum()
 }
 
 /// Sorts what hiqlite answered to a transaction.

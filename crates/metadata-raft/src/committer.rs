@@ -9,9 +9,13 @@
 //! operation id. A group that is refused has left nothing behind, and its batches are then committed one by one, so
 //! that none pays for another's conflict. The mark is raised while the next group is under way.
 //!
+//! Files that are open take writes and syncs although their directory was removed. So it is looked for before a group is
+//! submitted, which is refused without it, and again before the group is answered: what went to a directory that was
+//! removed in between is not acknowledged.
+//!
 //! hiqlite stops waiting for an answer after 30 s. The same transaction is then submitted once more, and the second
-//! answer tells the outcome of both: nothing stands between the two in the log, and the operation ids let only one
-//! happen, now and on replay. While hiqlite only keeps silent, as it does on a disk that hangs, this goes on; after
+//! answer tells the outcome of both: nothing that changes anything stands between the two in the log, and the operation
+//! ids let only one happen, now and on replay. While hiqlite only keeps silent, as it does on a disk that hangs, this goes on; after
 //! another failure without a second answer the database counts as behind its log.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +42,9 @@ pub(crate) trait Ground: Send + Sync + 'static {
 
     /// Makes the mark include every transaction that was carried out before the call.
     async fn raise(&self) -> Result<(), String>;
+
+    /// Why what was carried out before the call may be lost, if so: what it was written to stands under its name no more.
+    async fn stands(&self) -> Result<(), String>;
 }
 
 type Answer = Result<Committed, CommitError>;
@@ -200,12 +207,14 @@ impl<G: Ground> Task<G> {
     fn acknowledge(&mut self, group: Vec<Waiting>, committed: Committed) {
         let (ground, health) = (Arc::clone(&self.ground), Arc::clone(&self.health));
         self.acknowledging.spawn(async move {
-            match ground.raise().await {
+            let raised = ground.raise().await.inspect_err(|reason| health.fatal(reason));
+            let lasting = match raised {
+                Ok(()) => ground.stands().await.inspect_err(|reason| health.set(Status::ReadOnly(reason.clone()))),
+                failed => failed,
+            };
+            match lasting {
                 Ok(()) => group.into_iter().for_each(|waiting| answer(waiting, Ok(committed))),
-                Err(reason) => {
-                    health.fatal(&reason);
-                    refuse(group, || CommitError::Unknown(reason.clone()));
-                }
+                Err(reason) => refuse(group, || CommitError::Unknown(reason.clone())),
             }
         });
     }

@@ -25,6 +25,8 @@ struct Fake {
     raised: AtomicUsize,
     may_raise: Semaphore,
     footing: Mutex<Result<(), String>>,
+    /// What the look after a sync finds.
+    lasting: Mutex<Result<(), String>>,
 }
 
 struct Case {
@@ -45,6 +47,7 @@ impl Case {
             raised: AtomicUsize::new(0),
             may_raise: Semaphore::new(Semaphore::MAX_PERMITS),
             footing: Mutex::new(Ok(())),
+            lasting: Mutex::new(Ok(())),
         });
         let health = Arc::<Health>::default();
         let (committer, task) = Committer::start(Arc::clone(&ground), Arc::clone(&health));
@@ -112,6 +115,10 @@ impl Ground for Fake {
         self.may_raise.acquire().await.unwrap().forget();
         self.raised.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    async fn stands(&self) -> Result<(), String> {
+        self.lasting.lock().unwrap().clone()
     }
 }
 
@@ -231,6 +238,21 @@ async fn what_cannot_be_written_now_is_refused_before_hiqlite_hears_of_it() {
     *case.ground.footing.lock().unwrap() = Ok(());
     case.submit(&["kept"]).await.pop().unwrap().await.unwrap();
     assert_eq!(case.seen(), [["kept"]]);
+}
+
+#[tokio::test]
+async fn what_was_synced_into_a_directory_that_is_gone_is_not_acknowledged() {
+    let case = Case::new(|_, _| Outcome::Committed(DONE));
+    let under_way = case.under_way().await;
+    // After it was looked for, and before the log is synced.
+    *case.ground.lasting.lock().unwrap() = Err("the directory is gone".to_owned());
+    case.let_end();
+    let lost = under_way.await;
+    assert!(matches!(lost, Err(CommitError::Unknown(_))), "{lost:?}");
+    assert_eq!(case.health.status(), Status::ReadOnly("the directory is gone".to_owned()));
+    assert!(!case.health.is_fatal(), "it may be put back");
+    *case.ground.lasting.lock().unwrap() = Ok(());
+    case.submit(&["kept"]).await.pop().unwrap().await.unwrap();
 }
 
 #[tokio::test]

@@ -16,8 +16,10 @@ use crate::committer::{Committer, Ground};
 use crate::directory::Directory;
 use crate::disk::Reserve;
 use crate::footing::{Footing, Trier};
+use crate::growth::Growth;
 use crate::high_water::Raiser;
 use crate::node::{self, Role};
+use crate::nudge::{self, Nudged};
 use crate::opening::{self, Opened};
 use crate::watchdog::{self, Health, Watched};
 use crate::{OpenError, Options, answers, clean_stop};
@@ -30,6 +32,7 @@ pub struct RaftSql {
     client: Client,
     cluster: Uuid,
     commit_within: Duration,
+    query_within: Duration,
     health: Arc<Health>,
     reserve: Arc<Reserve>,
     barrier: Arc<Barrier>,
@@ -42,6 +45,7 @@ struct Running {
     directory: Directory,
     footing: Arc<Footing>,
     watchdog: JoinHandle<()>,
+    nudging: JoinHandle<()>,
     committing: JoinHandle<Arc<Node>>,
 }
 
@@ -50,6 +54,9 @@ struct Node {
     client: Client,
     raiser: Raiser,
     trier: Trier,
+    growth: Arc<Growth>,
+    /// Longest wait for a nudge, so that a commit has time left.
+    patience: Duration,
 }
 
 #[async_trait]
@@ -59,11 +66,22 @@ impl Ground for Node {
     }
 
     async fn carry_out(&self, statements: Statements) -> Outcome {
-        commit::sort(self.client.txn(statements).await)
+        self.growth.room(self.patience).await;
+        let bytes = commit::size(&statements);
+        let outcome = commit::sort(self.client.txn(statements).await);
+        if let Ok(place) = nudge::place(&self.client).await {
+            // However it ended, it stands in the log.
+            self.growth.wrote(bytes, place.snapshot);
+        }
+        outcome
     }
 
     async fn raise(&self) -> Result<(), String> {
         self.raiser.raise().await
+    }
+
+    async fn stands(&self) -> Result<(), String> {
+        self.trier.find().await
     }
 }
 
@@ -80,7 +98,7 @@ impl RaftSql {
     /// Opens a metadata directory, making it when absent. Answers when reads and commits work and everything that
     /// was ever acknowledged is there; otherwise it refuses.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let Opened { directory, cluster, client, raiser, reserve, footing, trier, snapshots } =
+        let Opened { directory, cluster, client, raiser, reserve, footing, trier, snapshots, growth, entries } =
             opening::open(&options).await?;
         let health = Arc::new(Health::default());
         health.note(&node::role(&client).await);
@@ -93,17 +111,21 @@ impl RaftSql {
             every: options.timings.watch,
         };
         let watchdog = tokio::spawn(watchdog::watch(client.clone(), Arc::clone(&health), watched));
-        let node = Arc::new(Node { client: client.clone(), raiser, trier });
+        let log = Nudged { client: client.clone(), health: Arc::clone(&health), reserve: Arc::clone(&reserve) };
+        let nudging = tokio::spawn(nudge::run(Arc::new(log), Arc::clone(&growth), entries));
+        let node =
+            Arc::new(Node { client: client.clone(), raiser, trier, growth, patience: options.timings.commit / 2 });
         let (committer, committing) = Committer::start(node, Arc::clone(&health));
         Ok(Self {
             client,
             cluster,
             commit_within: options.timings.commit,
+            query_within: options.timings.query,
             health,
             reserve,
             barrier: Arc::default(),
             committer,
-            running: Mutex::new(Some(Running { directory, footing, watchdog, committing })),
+            running: Mutex::new(Some(Running { directory, footing, watchdog, nudging, committing })),
         })
     }
 
@@ -122,8 +144,9 @@ impl RaftSql {
     /// does nothing.
     pub async fn shutdown(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { mut directory, footing, watchdog, mut committing }) = running else { return };
+        let Some(Running { mut directory, footing, watchdog, nudging, mut committing }) = running else { return };
         watchdog.abort();
+        nudging.abort();
         self.committer.close();
         // No caller waits longer than this, so no answer is awaited that anybody could still get.
         let answered = tokio::time::timeout(self.commit_within, &mut committing).await;
@@ -202,14 +225,21 @@ impl Sql for RaftSql {
         if let Status::Down(why) = self.status() {
             return Err(QueryError::Unavailable(why));
         }
-        if freshness == Freshness::Latest {
-            self.catch_up().await?;
-        }
-        let mut answers = Vec::with_capacity(statements.len());
-        for statement in statements {
-            answers.push(answers::ask(&self.client, statement).await?);
-        }
-        Ok(answers)
+        let answers = async {
+            if freshness == Freshness::Latest {
+                self.catch_up().await?;
+            }
+            let mut answers = Vec::with_capacity(statements.len());
+            for statement in statements {
+                answers.push(answers::ask(&self.client, statement).await?);
+            }
+            Ok(answers)
+        };
+        // On a disk that hangs it would be waited for as long as that does.
+        tokio::time::timeout(self.query_within, answers).await.unwrap_or_else(|_| {
+            let within = self.query_within.as_secs_f32();
+            Err(QueryError::Unavailable(format!("no answer within {within} s: its disk hangs, or is overloaded")))
+        })
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
@@ -233,10 +263,11 @@ impl Sql for RaftSql {
 
 impl Drop for RaftSql {
     fn drop(&mut self) {
-        if let Some(Running { mut directory, watchdog, .. }) =
+        if let Some(Running { mut directory, watchdog, nudging, .. }) =
             self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             watchdog.abort();
+            nudging.abort();
             directory.keep_locked();
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! hiqlite keeps its files open and asks for nothing until it needs a new one; what it then does not get stops its core
 //! for good. A directory that was moved away or lost its permissions, or a filesystem that turned read-only, is therefore
-//! looked for before each group of commits: what is refused here can be committed later, when it is back.
+//! looked for before each group of commits: what is refused here can be committed later, when it is back. And after it,
+//! since what was synced into a directory that was removed meanwhile is gone with it.
 //!
 //! Files that are open take writes although they have no name any more, and filesystems use inode numbers again, so a
 //! directory that was removed and restored may look like the one it was. What cannot be used again is the number of a
@@ -84,7 +85,7 @@ impl Footing {
     }
 
     /// Whether everything that is open here is what stands under its name.
-    fn find(&self) -> Result<(), String> {
+    pub(crate) fn find(&self) -> Result<(), String> {
         let directory = self.directory.display();
         let same = |found: io::Result<bool>, path: &Path| match found {
             Ok(true) => Ok(()),
@@ -125,21 +126,23 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 type Waiter = oneshot::Sender<Result<(), String>>;
+/// What is asked of a footing.
+type Question = fn(&Footing) -> Result<(), String>;
 
 /// A thread that tries the footing, so that a disk that hangs holds up nobody but those who wait for it.
 #[derive(Debug)]
 pub(crate) struct Trier {
-    waiting: mpsc::Sender<Waiter>,
+    waiting: mpsc::Sender<(Question, Waiter)>,
 }
 
 impl Trier {
     /// Starts the thread, which ends when this is dropped and the disk answers.
     pub(crate) fn start(footing: Arc<Footing>) -> Result<Self, OpenError> {
-        let (waiting, queue) = mpsc::channel::<Waiter>();
+        let (waiting, queue) = mpsc::channel::<(Question, Waiter)>();
         let run = move || {
-            while let Ok(waiter) = queue.recv() {
+            while let Ok((question, waiter)) = queue.recv() {
                 // A waiter that gave up needs no answer.
-                let _ = waiter.send(footing.try_writing());
+                let _ = waiter.send(question(&footing));
             }
         };
         std::thread::Builder::new()
@@ -151,9 +154,18 @@ impl Trier {
 
     /// Answers as [`Footing::try_writing`], whenever the disk does.
     pub(crate) async fn try_writing(&self) -> Result<(), String> {
+        self.ask(Footing::try_writing).await
+    }
+
+    /// Answers as [`Footing::find`], whenever the disk does.
+    pub(crate) async fn find(&self) -> Result<(), String> {
+        self.ask(Footing::find).await
+    }
+
+    async fn ask(&self, question: Question) -> Result<(), String> {
         let (waiter, answer) = oneshot::channel();
         // Without the thread nobody knows, and hiqlite will find out.
-        match self.waiting.send(waiter) {
+        match self.waiting.send((question, waiter)) {
             Ok(()) => answer.await.unwrap_or(Ok(())),
             Err(_) => Ok(()),
         }

@@ -35,6 +35,19 @@ fn a_directory_that_is_moved_away_is_missed_until_it_is_back() {
     assert_eq!(fs::read(here.join("lock")).unwrap(), b"123\n");
 }
 
+#[tokio::test]
+async fn a_trier_writes_only_when_told_to() {
+    let root = tempfile::tempdir().unwrap();
+    let footing = stand(root.path());
+    let refusing = File::open(root.path().join("metadata/lock")).unwrap();
+    let footing = Footing { pulse: Pulse { file: refusing, ..footing.pulse }, ..footing };
+    let trier = Trier::start(Arc::new(footing)).unwrap();
+    assert!(trier.try_writing().await.unwrap_err().contains("cannot write"));
+    trier.find().await.unwrap();
+    fs::rename(root.path().join("metadata"), root.path().join("away")).unwrap();
+    assert!(trier.find().await.unwrap_err().contains("unmounted, moved"));
+}
+
 /// As `rm -rf metadata; mkdir metadata; cp -a backup/. metadata/` leaves it where inode numbers are used again: the
 /// directories are those they were, and only the files that are open are others.
 #[test]

@@ -74,6 +74,18 @@ pub(crate) fn check(logs: &Path, base: u64) -> Result<Option<Damage>, OpenError>
     Ok(found)
 }
 
+/// How many bytes of log a start has to read that rebuilds the database from a snapshot up to entry `base`. Of a log that
+/// was checked; where it ends early, so does the count.
+pub(crate) fn bytes_after(logs: &Path, base: u64) -> Result<u64, OpenError> {
+    let mut bytes = 0;
+    for path in log_header::files(logs)? {
+        let io = |e| OpenError::io("read", &path)(e);
+        let file = fs::File::open(&path).map_err(io)?;
+        bytes += log_header::bytes_after(&file, base).map_err(io)?;
+    }
+    Ok(bytes)
+}
+
 /// Goes through the entries that a header names. The error is the place of the first that is damaged and needed, its
 /// index, and the entry before it.
 fn walk(bytes: &[u8], header: &Header, base: u64) -> Result<(), (usize, u64, Option<Entry>)> {

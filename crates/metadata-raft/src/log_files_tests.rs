@@ -54,6 +54,21 @@ impl Case {
 }
 
 #[test]
+fn the_log_after_a_snapshot_is_measured() {
+    let case = Case::new();
+    let bytes = |base| bytes_after(&case.logs(), base).unwrap();
+    // With its head, and one more unless it is the last of its file.
+    let entry = |id: u64| 16 + 100 + id + u64::from(!id.is_multiple_of(3));
+    assert_eq!(bytes(9), 0);
+    assert_eq!(bytes(8), entry(9));
+    assert_eq!(bytes(4), (5..=9).map(entry).sum::<u64>());
+    assert_eq!(bytes(0), (1..=9).map(entry).sum::<u64>());
+    fs::write(case.file(4), [0; 64]).unwrap();
+    fs::write(case.file(5), []).unwrap();
+    assert_eq!(bytes(8), entry(9), "files that were not begun");
+}
+
+#[test]
 fn a_sound_log_passes() {
     let case = Case::new();
     assert_eq!(case.check(0), None);

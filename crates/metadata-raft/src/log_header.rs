@@ -30,6 +30,8 @@ const END: usize = 28;
 const HEADER: usize = 32;
 /// Id, checksum and length of an entry.
 pub(crate) const ENTRY: usize = 8 + 4 + 4;
+/// Of an entry, where its length stands.
+const LENGTH: u64 = 8 + 4;
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_CKSUM);
 
 /// Sets the header of the newest log file in `logs` right. Damage to entries is for [`crate::log_files`].
@@ -95,6 +97,21 @@ impl Header {
     pub(crate) fn ending_with(&self, last: Entry) -> Option<[u8; HEADER - LAST_ID]> {
         ending(last.id, self.start, last.end)
     }
+}
+
+/// How many bytes the entries of a log file take that follow entry `base`. Reads nothing but where they end.
+pub(crate) fn bytes_after(file: &fs::File, base: u64) -> std::io::Result<u64> {
+    let mut head = [0; HEADER];
+    let mut length = [0; 4];
+    let read = file.read_at(&mut head, 0)?;
+    let Some(header) = Header::read(&head[..read]).filter(|header| !header.is_empty()) else { return Ok(0) };
+    let (mut at, mut id) = (header.start as u64, header.first);
+    while id <= base && id <= header.last {
+        file.read_exact_at(&mut length, at + LENGTH)?;
+        at += ENTRY as u64 + u64::from(u32::from_be_bytes(length)) + 1;
+        id += 1;
+    }
+    Ok((header.end as u64).saturating_sub(at))
 }
 
 /// What the entries say about the header.

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use hiqlite::{Client, LogSync, Node, NodeConfig, SnapshotPolicy};
 
 use crate::directory::{Directory, Secrets};
@@ -24,8 +25,12 @@ const READERS: usize = 4;
 
 /// Of the database, for each log entry between two snapshots.
 const BYTES_PER_ENTRY: u64 = 64 << 10;
-/// Between two snapshots of a database however large: a start reads the log since the last one into memory.
+/// Between two snapshots of a database however large.
 const MOST_ENTRIES: u64 = 20_000;
+/// Of what the log may have until there is a snapshot, for each entry: what a few pushes write together.
+const LOG_BYTES_PER_ENTRY: u64 = 12 << 10;
+/// However little that is.
+const LEAST_ENTRIES: u64 = 20;
 
 /// Setting this makes hiqlite delete its log and snapshots when it starts.
 const RESET: &str = "HQL_DANGER_RAFT_STATE_RESET";
@@ -54,12 +59,13 @@ pub(crate) async fn start(
     options: &Options,
     peers: &Peers,
     secrets: Secrets,
+    entries: u64,
 ) -> Result<Client, OpenError> {
     if std::env::var_os(RESET).is_some() {
         return Err(OpenError::Environment(RESET));
     }
     let listen = peers.listen().map_err(OpenError::io("find loopback ports for", directory.path()))?;
-    let config = config(directory, options, peers, &listen, secrets)?;
+    let config = config(directory, options, peers, &listen, secrets, entries)?;
     make_directory(&directory.raft()).map_err(OpenError::io("make directory", &directory.raft()))?;
 
     let failed = |reason: String| match tells_of_damage(&reason) {
@@ -72,7 +78,8 @@ pub(crate) async fn start(
         Ok(Err(panic)) => return Err(failed(panic.to_string())),
         Err(_) => return Err(not_ready(directory, options, "no leader was elected".to_owned())),
     };
-    match catch_up(|| state(&client), options.timings.open).await {
+    let database = directory.database();
+    match catch_up(|| state(&client, &database), options.timings.open).await {
         CatchUp::Done => Ok(client),
         CatchUp::Stopped(reason) => Err(failed(reason)),
         CatchUp::Late(progress) => Err(not_ready(directory, options, progress)),
@@ -98,16 +105,25 @@ struct State {
     applied: Option<u64>,
     /// The last log entry.
     last: Option<u64>,
+    /// Bytes of the database and of its journal: one entry alone, a migration, may take minutes.
+    written: u64,
 }
 
-async fn state(client: &Client) -> Result<State, String> {
+async fn state(client: &Client, database: &Path) -> Result<State, String> {
     let metrics = client.metrics_db().await.map_err(|e| e.to_string())?;
     metrics.running_state.as_ref().map_err(|fatal| fatal.to_string())?;
     Ok(State {
         led: metrics.current_leader.is_some(),
         applied: metrics.last_applied.map(|id| id.index),
         last: metrics.last_log_index,
+        written: written(database),
     })
+}
+
+#[allow(clippy::disallowed_methods, reason = "the metadata directory is a store of its own; no blob engine reaches it")]
+fn written(database: &Path) -> u64 {
+    let journal = database.with_extension("db-wal");
+    [database, &journal].into_iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -125,18 +141,18 @@ where
     S: Fn() -> F,
     F: Future<Output = Result<State, String>>,
 {
-    let mut reached = (false, None);
+    let mut reached = (false, None, 0);
     let mut since = Instant::now();
     loop {
-        let State { led, applied, last } = match state().await {
+        let State { led, applied, last, written } = match state().await {
             Ok(state) => state,
             Err(reason) => return CatchUp::Stopped(reason),
         };
         if led && applied.is_some() && applied >= last {
             return CatchUp::Done;
         }
-        if (led, applied) != reached {
-            reached = (led, applied);
+        if (led, applied, written) != reached {
+            reached = (led, applied, written);
             since = Instant::now();
         }
         if since.elapsed() >= standstill {
@@ -147,19 +163,22 @@ where
     }
 }
 
-/// Stops the node, and answers whether it did; if not, the lock stays for as long as the process lives.
-pub(crate) async fn stop(client: &Client, directory: &mut Directory) -> bool {
+/// Stops the node, and answers whether it did; if not, the lock stays for as long as the process lives. Boxed as
+/// [`opening::open`](crate::opening::open) is.
+pub(crate) fn stop<'a>(client: &'a Client, directory: &'a mut Directory) -> BoxFuture<'a, bool> {
     // A panic inside, where hiqlite expects one of its dead threads to answer, must not reach the caller.
     let client = client.clone();
-    let stopped = tokio::spawn(async move { client.shutdown().await }).await;
-    let reason = match stopped {
-        Ok(Ok(())) => return true,
-        Ok(Err(e)) => e.to_string(),
-        Err(e) => e.to_string(),
-    };
-    tracing::error!(reason, "metadata did not stop cleanly; the next start replays the log");
-    directory.keep_locked();
-    false
+    Box::pin(async move {
+        let stopped = tokio::spawn(async move { client.shutdown().await }).await;
+        let reason = match stopped {
+            Ok(Ok(())) => return true,
+            Ok(Err(e)) => e.to_string(),
+            Err(e) => e.to_string(),
+        };
+        tracing::error!(reason, "metadata did not stop cleanly; the next start replays the log");
+        directory.keep_locked();
+        false
+    })
 }
 
 /// What the node is now. From memory.
@@ -185,6 +204,7 @@ fn config(
     peers: &Peers,
     listen: &Listen,
     secrets: Secrets,
+    entries: u64,
 ) -> Result<NodeConfig, OpenError> {
     let raft = directory.raft();
     let data_dir = raft.to_str().ok_or_else(|| OpenError::Start {
@@ -192,7 +212,6 @@ fn config(
         reason: "its path is not UTF-8".to_owned(),
     })?;
     let timings = &options.timings;
-    let entries = entries_per_snapshot(options, &directory.database());
     let mut raft_config = NodeConfig::default_raft_config(entries);
     raft_config.heartbeat_interval = millis(timings.heartbeat);
     raft_config.election_timeout_min = millis(timings.election);
@@ -226,12 +245,16 @@ fn config(
 
 /// How many log entries lie between two snapshots. hiqlite's only writer makes a snapshot (`VACUUM INTO`), and commits
 /// wait for it, for a time in proportion to the database. So that one of some GB does not spend most of its time so,
-/// snapshots of it are rarer, up to a bound: a start holds the log since the last one in memory. The longer log to be replayed after a crash grows with what putting such a
-/// snapshot back takes anyway.
+/// snapshots of it are rarer, up to a bound. The longer log to be replayed after a crash grows with what putting such a
+/// snapshot back takes anyway. With little memory, where the log may have no more than `bytes`, there are as many as a
+/// [nudge](crate::nudge) is worth.
 #[allow(clippy::disallowed_methods, reason = "the metadata directory is a store of its own; no blob engine reaches it")]
-fn entries_per_snapshot(options: &Options, database: &Path) -> u64 {
-    let bytes = std::fs::metadata(database).map_or(0, |file| file.len());
-    options.entries_per_snapshot.max((bytes / BYTES_PER_ENTRY).min(MOST_ENTRIES))
+pub(crate) fn entries_per_snapshot(options: &Options, database: &Path, bytes: u64) -> u64 {
+    let size = std::fs::metadata(database).map_or(0, |file| file.len());
+    options
+        .entries_per_snapshot
+        .max((size / BYTES_PER_ENTRY).min(MOST_ENTRIES))
+        .min((bytes / LOG_BYTES_PER_ENTRY).max(LEAST_ENTRIES))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -8,16 +8,18 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use hiqlite::Client;
 use uuid::Uuid;
 
 use crate::directory::{Directory, replace};
 use crate::disk::Reserve;
 use crate::footing::{Footing, Trier};
+use crate::growth::{self, Growth};
 use crate::high_water::{Found, Mark, Raiser};
 use crate::peers::Peers;
 use crate::snapshots::Snapshots;
-use crate::{OpenError, Options, clean_stop, identity, log_files, log_header, node, tables};
+use crate::{OpenError, Options, clean_stop, identity, log_files, log_header, memory, node, nudge, tables};
 
 /// A directory that is open, and all that works on it.
 pub(crate) struct Opened {
@@ -29,10 +31,18 @@ pub(crate) struct Opened {
     pub(crate) footing: Arc<Footing>,
     pub(crate) trier: Trier,
     pub(crate) snapshots: Snapshots,
+    pub(crate) growth: Arc<Growth>,
+    /// Log entries between two snapshots.
+    pub(crate) entries: u64,
 }
 
-/// Opens the directory that `options` name.
-pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
+/// Opens the directory that `options` name. Boxed, so that all of the engine beneath is compiled in this crate and not
+/// once more in each that waits for it.
+pub(crate) fn open(options: &Options) -> BoxFuture<'_, Result<Opened, OpenError>> {
+    Box::pin(opened(options))
+}
+
+async fn opened(options: &Options) -> Result<Opened, OpenError> {
     let cluster = identity::claim(&options.directory, options.cluster).await?.cluster;
     let directory = Directory::lock(&options.directory)?;
     let peers = directory.once("peers.json", || Peers::draw(cluster))?;
@@ -46,13 +56,15 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
         move || {
             // On a full disk the start itself may need what was reserved.
             let short = reserve.short().is_some();
-            prepare(&directory, &snapshots, short, accept_lost_commits).map(|()| directory)
+            prepare(&directory, &snapshots, short, accept_lost_commits).map(|behind| (directory, behind))
         }
     });
     let failed = |reason: String| OpenError::Start { directory: options.directory.clone(), reason };
-    let mut directory = prepared.await.map_err(|e| failed(e.to_string()))??;
+    let (mut directory, behind) = prepared.await.map_err(|e| failed(e.to_string()))??;
 
-    let client = match node::start(&directory, options, &peers, secrets).await {
+    let bound = options.bytes_per_snapshot.unwrap_or_else(|| growth::bound(memory::allowed()));
+    let entries = node::entries_per_snapshot(options, &directory.database(), bound);
+    let client = match node::start(&directory, options, &peers, secrets, entries).await {
         Ok(client) => client,
         Err(e) => {
             // Threads of a node that started half may still be writing.
@@ -64,11 +76,12 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
         let raiser = verify(&client, &directory, options, mark).await?;
         let footing = Arc::new(directory.footing()?);
         let trier = Trier::start(Arc::clone(&footing))?;
-        Ok((raiser, footing, trier))
+        let place = nudge::place(&client).await.map_err(failed)?;
+        Ok((raiser, footing, trier, Arc::new(Growth::new(bound, place.snapshot, behind))))
     };
     match verified.await {
-        Ok((raiser, footing, trier)) => {
-            Ok(Opened { directory, cluster, client, raiser, reserve, footing, trier, snapshots })
+        Ok((raiser, footing, trier, growth)) => {
+            Ok(Opened { directory, cluster, client, raiser, reserve, footing, trier, snapshots, growth, entries })
         }
         Err(e) => {
             node::stop(&client, &mut directory).await;
@@ -77,19 +90,21 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, OpenError> {
     }
 }
 
-/// Puts in order what hiqlite will start from.
+/// Puts in order what hiqlite will start from. Answers how many bytes of log there are since the last snapshot.
 fn prepare(
     directory: &Directory,
     snapshots: &Snapshots,
     short_of_space: bool,
     accept_lost_commits: bool,
-) -> Result<(), OpenError> {
+) -> Result<u64, OpenError> {
     // The voucher goes last: until then a start that is cut short can be begun again.
     let trusted = clean_stop::trusted(directory)?;
     check_log(directory, snapshots, trusted, accept_lost_commits)?;
     clean_stop::consume(directory, trusted)?;
+    let behind = || log_files::bytes_after(&directory.raft().join("logs"), snapshots.last_entry_of_newest()?);
     if trusted || !directory.has_data() {
-        return Ok(());
+        // A snapshot that nobody needs now is no reason not to start.
+        return Ok(behind().unwrap_or(0));
     }
     tracing::info!("metadata was not stopped cleanly: rebuilding the database from snapshot and log");
     snapshots.rebuild(&directory.database())?;
@@ -97,7 +112,7 @@ fn prepare(
     if !short_of_space && let Err(e) = snapshots.keep() {
         tracing::warn!(error = %e, "cannot copy the metadata snapshot");
     }
-    Ok(())
+    Ok(behind().unwrap_or(0))
 }
 
 /// Sees to it that hiqlite can read all of the log that it needs.

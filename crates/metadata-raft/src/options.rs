@@ -22,6 +22,10 @@ pub struct Options {
     /// Log entries between two snapshots, at least: above 625 MB one for each 64 KiB that the database had when it was
     /// opened. A snapshot holds up commits for 2 to 7 ms per MB. Default 10,000.
     pub entries_per_snapshot: u64,
+    /// Bytes of log after which there is a snapshot before so many entries came: a start after a crash reads the log
+    /// since the last snapshot into memory. `None`, the default, is an eighth of the memory that this process may use,
+    /// from 16 to 256 MiB.
+    pub bytes_per_snapshot: Option<u64>,
     /// Opens a directory that lost acknowledged commits, and forgets that it did. Only for an operator who was told
     /// what is missing and has no backup. Default `false`.
     pub accept_lost_commits: bool,
@@ -36,6 +40,7 @@ impl Options {
             timings: Timings::default(),
             disk_reserve: 64 << 20,
             entries_per_snapshot: 10_000,
+            bytes_per_snapshot: None,
             accept_lost_commits: false,
         }
     }
@@ -50,6 +55,8 @@ pub struct Timings {
     pub election: Duration,
     /// How long a commit is waited for before its outcome is called unknown. Default 5 s.
     pub commit: Duration,
+    /// How long a question is waited for before it is refused. Default 10 s.
+    pub query: Duration,
     /// How long opening may go without progress: without a leader, or without another log entry replayed. How long
     /// all of it takes depends on the log and is not limited. Default 120 s.
     pub open: Duration,
@@ -63,6 +70,7 @@ impl Default for Timings {
             heartbeat: Duration::from_millis(150),
             election: Duration::from_millis(450),
             commit: Duration::from_secs(5),
+            query: Duration::from_secs(10),
             open: Duration::from_secs(120),
             watch: Duration::from_millis(500),
         }

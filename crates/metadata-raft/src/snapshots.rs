@@ -35,6 +35,9 @@ const NEW: &str = "new";
 /// What an older snapshot is called that was set aside.
 const OLDER: &str = "older";
 
+/// How the name of a snapshot ends that hiqlite is making.
+const UNFINISHED: &str = ".tmp";
+
 /// What hiqlite needs to start besides the database: room for SQLite's shared memory and its own vote.
 const ELBOW_ROOM: u64 = 1 << 20;
 
@@ -87,6 +90,13 @@ impl Snapshots {
         Ok(())
     }
 
+    /// Bytes of the snapshot that hiqlite is making; 0 when it makes none.
+    pub(crate) fn unfinished(&self) -> u64 {
+        let names = names(&self.originals).unwrap_or_default();
+        let unfinished = names.iter().filter(|name| name.ends_with(UNFINISHED));
+        unfinished.filter_map(|name| fs::metadata(self.originals.join(name)).ok()).map(|file| file.len()).sum()
+    }
+
     /// The index of the last log entry that the newest snapshot includes; 0 when there is none.
     pub(crate) fn last_entry_of_newest(&self) -> Result<u64, OpenError> {
         self.newest()?.map_or(Ok(0), |newest| self.last_entry(&newest))
@@ -96,7 +106,7 @@ impl Snapshots {
     pub(crate) fn make(&self, database: &Path) -> Result<(), OpenError> {
         make_directory(&self.originals).map_err(OpenError::io("make directory", &self.originals))?;
         let id = Uuid::now_v7();
-        let unfinished = self.originals.join(format!("{id}.tmp"));
+        let unfinished = self.originals.join(format!("{id}{UNFINISHED}"));
         copy(database, &unfinished)?;
         record::rename(&unfinished, id).map_err(|reason| OpenError::Damaged { file: database.to_owned(), reason })?;
         let path = self.originals.join(id.to_string());
@@ -130,7 +140,7 @@ impl Snapshots {
 
     /// Half of a snapshot or of a copy, from when the process ended, is of no use and takes space.
     fn remove_unfinished(&self) -> Result<(), OpenError> {
-        let unfinished = names(&self.originals)?.into_iter().filter(|name| name.ends_with(".tmp"));
+        let unfinished = names(&self.originals)?.into_iter().filter(|name| name.ends_with(UNFINISHED));
         let unfinished = unfinished.map(|name| self.originals.join(name)).chain([self.copies.join(NEW)]);
         for path in unfinished {
             remove(&path).map_err(OpenError::io("remove", &path))?;

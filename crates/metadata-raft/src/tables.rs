@@ -12,6 +12,9 @@ const COUNTER_ROW: &str = "INSERT INTO raft_commits(id, count) VALUES (1, 0) ON 
 /// The last statement of every commit.
 pub(crate) const COUNT_COMMIT: &str = "UPDATE raft_commits SET count = count + 1";
 
+/// Changes nothing, and reads no more than one page.
+pub(crate) const NOTHING: &str = "UPDATE raft_commits SET count = count WHERE id = 0";
+
 const COUNT: &str = "SELECT count FROM raft_commits";
 const PRESENT: &str = "SELECT name FROM sqlite_master WHERE type = 'table'";
 

@@ -1,7 +1,11 @@
 //! The watchdog: what [`Sql::status`](roadstead_metadata::Sql::status) answers, and when the process has to end.
 //!
 //! hiqlite's own health check says 200 while its Raft core is dead. A core that stopped does not start again, so the
-//! owner is told ([`Health::fatal`]) and ends the process with a clear code. A full disk is not fatal.
+//! owner is told ([`Health::fatal`]) and ends the process with a clear code. A full disk is not fatal. Nor is a look that
+//! panics: it is a fault like any other. Without the watchdog itself nobody would notice anything: its end is the engine's.
+//!
+//! A commit that waits for long waits for a disk that hangs, or for a snapshot: hiqlite's only writer makes it, which takes
+//! a while for a database of some gigabytes. As long as the snapshot grows, the disk does not hang.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -155,12 +159,15 @@ pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched)
     let mut looking: Option<Look> = None;
     let mut copying: Option<JoinHandle<()>> = None;
     let copies = Arc::new(Copies { snapshots, complaint: Mutex::default() });
+    let mut growth = Growth::new(Instant::now());
+    let _end = End(Arc::clone(&health));
     while !health.is_fatal() {
         let role = node::role(&client).await;
         health.note(&role);
         let waited = health.waited();
         let look = looking.take().unwrap_or_else(|| {
             let (logs, space, footing) = (logs.clone(), Arc::clone(&reserve), Arc::clone(&footing));
+            let copies = Arc::clone(&copies);
             // Only what may not be written is tried: a registry at rest shall let its disk rest.
             let writable = health.status() == Status::Writable;
             tokio::task::spawn_blocking(move || {
@@ -171,14 +178,15 @@ pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched)
                 };
                 disk::fill_holes(&logs);
                 space.take();
-                space.short().map_or(Ok(()), Err)
+                space.short().map_or(Ok(copies.snapshots.unfinished()), Err)
             })
         });
         let low = match look_within(look, patience).await {
-            Looked::Now(Ok(())) if waited < patience => None,
             Looked::Now(Err(why)) => Some(why),
-            Looked::Now(Ok(())) => {
-                Some(format!("the disk of metadata hangs: a commit waits for {} s", waited.as_secs()))
+            Looked::Now(Ok(unfinished)) => {
+                let waited = growth.standstill(waited, unfinished, Instant::now());
+                let text = || format!("the disk of metadata hangs: a commit waits for {} s", waited.as_secs());
+                (waited >= patience).then(text)
             }
             Looked::Later(look) => {
                 looking = Some(look);
@@ -196,11 +204,12 @@ pub(crate) async fn watch(client: Client, health: Arc<Health>, watched: Watched)
     }
 }
 
-type Look = JoinHandle<Result<(), String>>;
+/// Answers the bytes of the snapshot that is being made.
+type Look = JoinHandle<Result<u64, String>>;
 
 /// How a look at the disk went.
 enum Looked {
-    Now(Result<(), String>),
+    Now(Result<u64, String>),
     /// The disk does not answer; the look goes on.
     Later(Look),
     /// The process ends.
@@ -210,8 +219,45 @@ enum Looked {
 async fn look_within(mut look: Look, patience: Duration) -> Looked {
     match tokio::time::timeout(patience, &mut look).await {
         Ok(Ok(looked)) => Looked::Now(looked),
+        Ok(Err(e)) if e.is_panic() => Looked::Now(Err(format!("a look at the disk of metadata failed: {e}"))),
         Ok(Err(_)) => Looked::Never,
         Err(_) => Looked::Later(look),
+    }
+}
+
+/// How the snapshot grows that is being made.
+struct Growth {
+    bytes: u64,
+    moved: Instant,
+}
+
+/// Bytes in a second of a disk that is slow and does not hang.
+const SLOWEST_SYNC: u64 = 50 << 20;
+
+impl Growth {
+    fn new(now: Instant) -> Self {
+        Self { bytes: 0, moved: now }
+    }
+
+    /// For how long nothing has moved: neither the commit that waits, nor the snapshot, of which there are `bytes`.
+    fn standstill(&mut self, waited: Duration, bytes: u64, now: Instant) -> Duration {
+        if bytes != self.bytes {
+            *self = Self { bytes, moved: now };
+        }
+        // A snapshot that is written is synced, and shows nothing of how far that came.
+        let syncing = Duration::from_secs(bytes / SLOWEST_SYNC);
+        waited.min(now.saturating_duration_since(self.moved).saturating_sub(syncing))
+    }
+}
+
+/// Held by the watchdog: when it panics, nobody is left to say how the engine is.
+struct End(Arc<Health>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fatal("the watchdog of metadata panicked; the log says where");
+        }
     }
 }
 
@@ -259,6 +305,55 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_panics_is_a_fault_and_not_the_last_look() {
+        let look = tokio::task::spawn_blocking(|| -> Result<u64, String> { panic!("out of range") });
+        match look_within(look, Duration::from_secs(10)).await {
+            Looked::Now(Err(why)) => assert!(why.contains("out of range"), "{why}"),
+            _ => panic!("the watchdog would look no more"),
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_watchdog_the_engine_ends() {
+        let health = Arc::<Health>::default();
+        let end = End(Arc::clone(&health));
+        let watchdog = tokio::spawn(async move {
+            let _end = end;
+            panic!("out of range");
+        });
+        assert!(watchdog.await.is_err());
+        assert!(health.is_fatal());
+        assert!(matches!(health.status(), Status::Down(_)));
+        drop(End(Arc::<Health>::default()));
+    }
+
+    #[test]
+    fn a_snapshot_that_grows_is_no_disk_that_hangs() {
+        let root = tempfile::tempdir().unwrap();
+        let originals = root.path().join("raft/state_machine/snapshots");
+        let snapshots = Snapshots::new(&root.path().join("raft"), root.path());
+        assert_eq!(snapshots.unfinished(), 0);
+        fs::create_dir_all(&originals).unwrap();
+        fs::write(originals.join("00000000-0000-0000-0000-000000000001"), "whole").unwrap();
+        fs::write(originals.join("00000000-0000-0000-0000-000000000002.tmp"), "half").unwrap();
+        assert_eq!(snapshots.unfinished(), 4);
+
+        let (start, seconds) = (Instant::now(), Duration::from_secs);
+        let mut growth = Growth::new(start);
+        let mut look = |waited, bytes, at| growth.standstill(seconds(waited), bytes, start + seconds(at)).as_secs();
+        assert_eq!(look(10, 0, 100), 10, "there is none, and a commit waits");
+        assert_eq!(look(12, 1 << 20, 102), 0);
+        assert_eq!(look(20, 2 << 20, 110), 0);
+        assert_eq!(look(30, 2 << 20, 120), 10, "it grows no more");
+        assert_eq!(look(31, 0, 121), 0, "it is done");
+        assert_eq!(look(32, 1 << 30, 122), 0);
+        assert_eq!(look(52, 1 << 30, 142), 0, "a GiB takes its time to be synced");
+        assert_eq!(look(62, 1 << 30, 152), 10, "but not for ever");
+        assert_eq!(look(63, 0, 153), 0);
+        assert_eq!(look(1, 0, 170), 1);
+    }
 
     #[test]
     fn a_snapshot_that_cannot_be_copied_is_complained_about_once() {

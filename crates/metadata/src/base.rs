@@ -1,7 +1,7 @@
 //! The tables of the engine contract itself, below every schema.
 //!
 //! They carry what [`crate::Sql`] promises: `operation` makes a batch happen once, `guard` lets a statement abort
-//! its batch, `schema_version` makes each migration happen once. A commit writes `operation` before anything else,
+//! its batch, `schema_version` makes each migration happen once, `schema_oldest` says who may run beside it. A commit writes `operation` before anything else,
 //! so these tables cannot come from a batch: an engine makes them when it opens, by its own means, and an engine
 //! that is open has them.
 
@@ -16,15 +16,19 @@ pub const SQLITE: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS guard (ok BIGINT NOT NULL PRIMARY KEY CHECK (ok = 1))",
     "CREATE TABLE IF NOT EXISTS schema_version \
      (version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS schema_oldest (version BIGINT NOT NULL PRIMARY KEY, oldest BIGINT NOT NULL)",
 ];
 
 /// The names of the tables, for engines that ask whether they are there.
-pub const TABLES: &[&str] = &["operation", "guard", "schema_version"];
+pub const TABLES: &[&str] = &["operation", "guard", "schema_version", "schema_oldest"];
 
 /// Takes an operation id; the first statement of every commit. `$1` is the id, `$2` the batch's `at`.
 ///
 /// Violating the key of `operation` here, and only here, means that the batch happened before.
 pub const TAKE_OPERATION: &str = "INSERT INTO operation(id, at) VALUES ($1, $2)";
+
+/// A question that reads a table, and nothing of it: `guard` never holds a row.
+pub const PING: &str = "SELECT ok FROM guard";
 
 /// How long operation ids are kept, in milliseconds: 24 hours, against the one hour in which a retry may come.
 pub const OPERATION_KEPT: Millis = 24 * 60 * 60 * 1000;

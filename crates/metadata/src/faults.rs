@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::{Batch, CommitError, Committed, Freshness, QueryError, Rows, Sql, Statement, Status};
+use crate::{Batch, CommitError, Committed, Dialect, Freshness, QueryError, Rows, Sql, Statement, Status};
 
 /// What the next commit meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Claims `status` from now on: commits need [`Status::Writable`], questions fail while [`Status::Down`].
+    /// Claims `status` from now on: commits need [`Status::Writable`], questions fail while [`Status::Down`], and while
+    /// [`Status::ReadOnly`] those for what is newest, as where there is only a standby.
     pub fn set_status(&self, status: Status) {
         *self.status.lock() = Some(status);
     }
@@ -42,9 +43,11 @@ impl Faults {
     }
 
     /// Lets a question pass, or fails it.
-    pub fn question(&self) -> Result<(), QueryError> {
-        match self.status() {
-            Some(Status::Down(reason)) => Err(QueryError::Unavailable(reason)),
+    pub fn question(&self, freshness: Freshness) -> Result<(), QueryError> {
+        match (self.status(), freshness) {
+            (Some(Status::Down(reason)), _) | (Some(Status::ReadOnly(reason)), Freshness::Latest) => {
+                Err(QueryError::Unavailable(reason))
+            }
             _ => Ok(()),
         }
     }
@@ -88,12 +91,16 @@ impl<S: Sql> Faulty<S> {
 #[async_trait]
 impl<S: Sql> Sql for Faulty<S> {
     async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
-        self.faults.question()?;
+        self.faults.question(freshness)?;
         self.inner.query_many(freshness, statements).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
         self.faults.commit(self.inner.commit(batch)).await
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
     }
 
     fn status(&self) -> Status {

@@ -25,5 +25,5 @@ pub use metered::{Metered, Operation, Outcome, Recorder};
 pub use migration::{MigrateError, Migration, migrate, pending};
 pub use retrying::{RETRIED_FOR, commit_once};
 pub use revision::{Changing, Revision};
-pub use sql::{Freshness, Sql, Status};
+pub use sql::{Dialect, Freshness, Sql, Status};
 pub use value::{Row, Rows, Value};

@@ -1,6 +1,7 @@
-//! List parameters on engines that have none: `IN ($n)` becomes `IN ($n, $n+1, ...)`.
+//! List parameters, which no engine takes as they stand in the text. On those that have no arrays `IN ($n)` becomes
+//! `IN ($n, $n+1, ...)` ([`expand`]), on those that do `= ANY($n)` ([`arrays`]).
 //!
-//! SQLite knows no arrays, so a [`Value::List`] is spread over as many parameters as it has values and the
+//! SQLite knows no arrays, so a [`Value::List`] is spread over as many parameters as it has values, or a few more, and the
 //! parameters after it are renumbered. An empty list becomes an empty subquery: `IN` it is false and `NOT IN` it
 //! is true, which `IN (NULL)` would not give. Text in quotes and comments is left alone.
 
@@ -69,7 +70,7 @@ pub fn expand(statement: Statement) -> Result<(Cow<'static, str>, Vec<Value>), L
         copied = place.end;
         match param {
             Value::List(values) => {
-                if !alone_in_list(sql, place) {
+                if list_around(sql, place).is_none() {
                     return Err(ListError::Misplaced(expected));
                 }
                 spread(values, expected, &mut text, &mut flat)?;
@@ -87,11 +88,46 @@ pub fn expand(statement: Statement) -> Result<(Cow<'static, str>, Vec<Value>), L
     }
 }
 
-fn spread(values: Vec<Value>, number: usize, text: &mut String, flat: &mut Vec<Value>) -> Result<(), ListError> {
-    if values.is_empty() {
-        text.push_str("SELECT NULL WHERE 0");
+/// The text of a statement on an engine that takes a list as one array: `IN ($n)` becomes `= ANY($n)` and `NOT IN ($n)`
+/// becomes `<> ALL($n)`, so that it is the same text however long the list is. Checks what [`expand`] checks.
+pub fn arrays(statement: &Statement) -> Result<Cow<'static, str>, ListError> {
+    let Statement { sql, params } = statement;
+    let places = parameters(sql);
+    if places.len() != params.len() {
+        return Err(ListError::Count { given: params.len(), wanted: places.len() });
     }
-    for (index, value) in values.into_iter().enumerate() {
+    if !params.iter().any(|p| matches!(p, Value::List(_))) {
+        return Ok(Cow::Borrowed(sql));
+    }
+    let mut text = String::with_capacity(sql.len() + 64);
+    let mut copied = 0;
+    for (index, (place, param)) in places.iter().zip(params).enumerate() {
+        let expected = index + 1;
+        if place.number != expected {
+            return Err(ListError::Order { expected, found: place.number });
+        }
+        let Value::List(values) = param else { continue };
+        if values.iter().any(|value| matches!(value, Value::List(_))) {
+            return Err(ListError::Nested(expected));
+        }
+        let list = list_around(sql, place).ok_or(ListError::Misplaced(expected))?;
+        text.push_str(&sql[copied..list.start]);
+        text.push_str(if list.negated { "<> ALL(" } else { "= ANY(" });
+        name_parameter(&mut text, expected);
+        text.push(')');
+        copied = list.end;
+    }
+    text.push_str(&sql[copied..]);
+    Ok(Cow::Owned(text))
+}
+
+fn spread(values: Vec<Value>, number: usize, text: &mut String, flat: &mut Vec<Value>) -> Result<(), ListError> {
+    let Some(last) = values.last().cloned() else {
+        text.push_str("SELECT NULL WHERE 0");
+        return Ok(());
+    };
+    let more = slots(values.len()) - values.len();
+    for (index, value) in values.into_iter().chain(std::iter::repeat_n(last, more)).enumerate() {
         if matches!(value, Value::List(_)) {
             return Err(ListError::Nested(number));
         }
@@ -102,6 +138,20 @@ fn spread(values: Vec<Value>, number: usize, text: &mut String, flat: &mut Vec<V
         name_parameter(text, flat.len());
     }
     Ok(())
+}
+
+/// To how many parameters a list is spread: 1, 2, 3, 4, 6, 8, 12, 16 and so on, the last value standing for those that it
+/// does not have, which changes nothing in `IN`. Each length is a text of its own, that every connection prepares and
+/// keeps: with a text for each number there are so many that they take a hundred MB.
+fn slots(count: usize) -> usize {
+    /// A longer one is rare, and near to what a statement takes.
+    const LONG: usize = 4_096;
+    let power = count.next_power_of_two();
+    match power / 4 * 3 {
+        _ if count > LONG => count,
+        between if between >= count => between,
+        _ => power,
+    }
 }
 
 fn name_parameter(text: &mut String, number: usize) {
@@ -117,15 +167,30 @@ struct Parameter {
     number: usize,
 }
 
-/// Whether the parameter is all that stands between the parentheses of an `IN`.
-fn alone_in_list(sql: &str, place: &Parameter) -> bool {
-    let Some(before) = sql[..place.start].trim_end().strip_suffix('(') else {
-        return false;
-    };
-    let before = before.trim_end().as_bytes();
-    let operator = before.len().checked_sub(2).is_some_and(|at| before[at..].eq_ignore_ascii_case(b"in"));
-    let word = before.len().checked_sub(3).is_none_or(|at| !is_word(before[at]));
-    operator && word && sql[place.end..].trim_start().starts_with(')')
+/// `IN ($n)` or `NOT IN ($n)` in the text: its bytes.
+struct List {
+    start: usize,
+    end: usize,
+    negated: bool,
+}
+
+/// The `IN (...)` in which the parameter is all that stands between the parentheses.
+fn list_around(sql: &str, place: &Parameter) -> Option<List> {
+    let before = sql[..place.start].trim_end().strip_suffix('(')?.trim_end();
+    let mut start = word_at_end(before, b"in")?;
+    let after = &sql[place.end..];
+    let end = sql.len() - after.trim_start().strip_prefix(')')?.len();
+    let not = word_at_end(sql[..start].trim_end(), b"not");
+    start = not.unwrap_or(start);
+    Some(List { start, end, negated: not.is_some() })
+}
+
+/// Where the word begins that is the last of the text, if it is this one.
+fn word_at_end(text: &str, word: &[u8]) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let start = bytes.len().checked_sub(word.len())?;
+    let whole = start.checked_sub(1).is_none_or(|at| !is_word(bytes[at]));
+    (whole && bytes[start..].eq_ignore_ascii_case(word)).then_some(start)
 }
 
 fn is_word(byte: u8) -> bool {

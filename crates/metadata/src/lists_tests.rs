@@ -27,6 +27,18 @@ fn spreads_a_list_and_renumbers_what_follows() {
 }
 
 #[test]
+fn lists_of_many_lengths_are_few_texts() {
+    let spread = |count: usize| expanded("SELECT 1 WHERE a IN ($1)", vec![Value::List(vec![7.into(); count])]);
+    let texts: std::collections::BTreeSet<_> = (1..=1_000).map(|count| spread(count).0).collect();
+    assert_eq!(texts.len(), 20);
+    for count in 1..=5_000 {
+        let slots = slots(count);
+        assert!(slots >= count && 2 * slots <= 3 * count, "{count}: {slots}");
+    }
+    assert_eq!(expanded("SELECT 1 WHERE a IN ($1)", vec![list(&[1, 2, 3, 4, 5])]).1[4..], [5.into(), 5.into()]);
+}
+
+#[test]
 fn an_empty_list_takes_no_parameter() {
     let (text, params) = expanded("SELECT 1 WHERE a in ( $1 ) AND b = $2", vec![list(&[]), 5.into()]);
     assert_eq!(text, "SELECT 1 WHERE a in ( SELECT NULL WHERE 0 ) AND b = $1");

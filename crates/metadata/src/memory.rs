@@ -39,7 +39,8 @@ impl Memory {
         Ok(Self { connection: Mutex::new(connection), faults: Faults::default(), revision: Revision::default() })
     }
 
-    /// Claims `status` from now on: commits need [`Status::Writable`], questions fail while [`Status::Down`].
+    /// Claims `status` from now on: commits need [`Status::Writable`], questions fail while [`Status::Down`], and while
+    /// [`Status::ReadOnly`] those for what is newest.
     pub fn set_status(&self, status: Status) {
         self.faults.set_status(status);
     }
@@ -52,10 +53,10 @@ impl Memory {
 
 #[async_trait]
 impl Sql for Memory {
-    async fn query_many(&self, _: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
+    async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
         // Tasks on one thread interleave here as they do with an engine that is waited for.
         tokio::task::yield_now().await;
-        self.faults.question()?;
+        self.faults.question(freshness)?;
         let connection = self.connection.lock();
         statements.into_iter().map(|statement| ask(&connection, statement)).collect()
     }

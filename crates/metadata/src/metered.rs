@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::{Batch, CommitError, Committed, Freshness, QueryError, Rows, Sql, Statement, Status};
+use crate::{Batch, CommitError, Committed, Dialect, Freshness, QueryError, Rows, Sql, Statement, Status};
 
 /// What was asked of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,6 +124,10 @@ impl<S: Sql, R: Recorder> Sql for Metered<S, R> {
         let result = self.inner.commit(batch).await;
         self.recorder.record(Operation::Commit, Outcome::of_commit(&result), began.elapsed());
         result
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
     }
 
     fn status(&self) -> Status {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::{Batch, CommitError, Freshness, Millis, QueryError, Sql, Statement, commit_once};
+use crate::{Batch, CommitError, Dialect, Freshness, Millis, QueryError, RETRIED_FOR, Sql, Statement, commit_once};
 
 /// One step of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +16,39 @@ pub struct Migration {
     pub version: u32,
     /// What it does in a few words, for operators.
     pub name: &'static str,
-    /// The statements on SQLite engines, in order. Together they keep to the limits of a batch.
+    /// The statements in SQLite's dialect, in order. Together they keep to the limits of a batch.
     pub sqlite: &'static [&'static str],
+    /// The statements on PostgreSQL, where translating those of SQLite is not enough.
+    pub postgres: Option<&'static [&'static str]>,
+    /// The version of the schema that a program has to know at least to run beside this one.
+    pub oldest: u32,
+}
+
+impl Migration {
+    /// A migration that no older program may run beside.
+    pub const fn new(version: u32, name: &'static str, sqlite: &'static [&'static str]) -> Self {
+        Self { version, name, sqlite, postgres: None, oldest: version }
+    }
+
+    /// It only adds: programs that know the schema up to version `oldest` may run beside it.
+    pub const fn beside(mut self, oldest: u32) -> Self {
+        self.oldest = oldest;
+        self
+    }
+
+    /// It has a text of its own on PostgreSQL.
+    pub const fn on_postgres(mut self, statements: &'static [&'static str]) -> Self {
+        self.postgres = Some(statements);
+        self
+    }
+
+    /// Its statements in a dialect.
+    pub fn statements(&self, dialect: Dialect) -> &'static [&'static str] {
+        match (dialect, self.postgres) {
+            (Dialect::Postgres, Some(own)) => own,
+            _ => self.sqlite,
+        }
+    }
 }
 
 /// Why the schema is not at the version this program needs.
@@ -25,8 +56,8 @@ pub struct Migration {
 pub enum MigrateError {
     /// A newer program has been at this metadata; an older one could only damage it.
     #[error(
-        "the metadata is at schema version {found}, this program knows versions up to {known}: it was last opened by \
-         a newer roadstead. Run that version or a newer one, or restore a backup taken before the upgrade"
+        "the metadata is at schema version {found}, this program knows versions up to {known} and may not run beside it: it \
+         was last opened by a newer roadstead. Run that version or a newer one, or restore a backup taken before the upgrade"
     )]
     Newer {
         /// The version found.
@@ -59,10 +90,13 @@ pub enum MigrateError {
     },
 }
 
-/// How long one migration is retried while its outcome is unknown.
-const WITHIN: Duration = Duration::from_secs(60);
+/// How long one migration may take: it may have to read all that there is.
+const WITHIN: Duration = RETRIED_FOR;
 
 const CURRENT: &str = "SELECT coalesce(max(version), 0) FROM schema_version";
+const OLDEST: &str = "SELECT count(*), coalesce(max(oldest), 0) FROM schema_oldest WHERE version > $1";
+const RECORD_OLDEST: &str = "INSERT INTO schema_oldest(version, oldest) VALUES ($1, $2) \
+    ON CONFLICT (version) DO UPDATE SET oldest = excluded.oldest";
 const RECORD: &str = "INSERT INTO schema_version(version, name, applied_at) VALUES ($1, $2, $3)";
 
 /// The migrations that a schema at version `current` still needs, in order. 0 is the empty schema.
@@ -80,17 +114,19 @@ pub fn pending(migrations: &[Migration], current: u32) -> Result<&[Migration], M
 
 /// Brings the schema to the newest of `migrations`. `at` is the wall clock, for the record.
 ///
-/// Nothing is written when it is there already, so that an instance also starts while metadata is read-only.
+/// Nothing is written when it is there already, so that an instance also starts while metadata is read-only; nor when a
+/// newer program brought it further, whose migrations all say that this one may run beside them.
 pub async fn migrate(sql: &dyn Sql, migrations: &[Migration], at: Millis) -> Result<(), MigrateError> {
-    if pending(migrations, version(sql, Freshness::Local).await?)?.is_empty() {
+    let mut current = version(sql, Freshness::Local).await?;
+    if wanted(sql, Freshness::Local, migrations, current).await?.is_none() {
         return Ok(());
     }
     loop {
-        let current = version(sql, Freshness::Latest).await?;
-        let Some(next) = pending(migrations, current)?.first() else {
+        current = version(sql, Freshness::Latest).await?;
+        let Some(next) = wanted(sql, Freshness::Latest, migrations, current).await? else {
             return Ok(());
         };
-        match commit_once(sql, batch(next, at), WITHIN).await {
+        match commit_once(sql, batch(next, sql.dialect(), at), WITHIN).await {
             Ok(_) => tracing::info!(version = next.version, name = next.name, "metadata schema migrated"),
             Err(source) => {
                 // Another process may have been first; if the version did not move, the refusal is the migration's own.
@@ -102,6 +138,30 @@ pub async fn migrate(sql: &dyn Sql, migrations: &[Migration], at: Millis) -> Res
     }
 }
 
+/// The migration that a schema at version `current` needs next, if any.
+async fn wanted<'m>(
+    sql: &dyn Sql,
+    freshness: Freshness,
+    migrations: &'m [Migration],
+    current: u32,
+) -> Result<Option<&'m Migration>, MigrateError> {
+    match pending(migrations, current) {
+        Ok(pending) => Ok(pending.first()),
+        Err(MigrateError::Newer { found, known }) => {
+            let rows = sql.query(freshness, Statement::new(OLDEST, vec![i64::from(known).into()])).await?;
+            let row = rows.first().ok_or_else(|| QueryError::Failed("no row for what may run beside".into()))?;
+            // One that does not say was made by a program that did not either.
+            let all_say = row.integer(0)? == i64::from(found - known);
+            if all_say && row.integer(1)? <= i64::from(known) {
+                tracing::warn!(found, known, "a newer roadstead has extended the metadata; running beside it");
+                return Ok(None);
+            }
+            Err(MigrateError::Newer { found, known })
+        }
+        Err(other) => Err(other),
+    }
+}
+
 /// The schema's version; 0 is the empty schema.
 async fn version(sql: &dyn Sql, freshness: Freshness) -> Result<u32, QueryError> {
     let rows = sql.query(freshness, Statement::new(CURRENT, vec![])).await?;
@@ -109,11 +169,13 @@ async fn version(sql: &dyn Sql, freshness: Freshness) -> Result<u32, QueryError>
     u32::try_from(version).map_err(|_| QueryError::Failed(format!("schema version {version} is out of range")))
 }
 
-fn batch(migration: &Migration, at: Millis) -> Batch {
+fn batch(migration: &Migration, dialect: Dialect, at: Millis) -> Batch {
     let mut batch = Batch::new(uuid::Uuid::now_v7(), at);
     // First, so that the second of two processes is refused here whatever the statements would do when repeated.
     batch.push(Statement::new(RECORD, vec![i64::from(migration.version).into(), migration.name.into(), at.into()]));
-    batch.extend(migration.sqlite.iter().map(|ddl| Statement::new(ddl, vec![])));
+    let oldest = i64::from(migration.oldest).into();
+    batch.push(Statement::new(RECORD_OLDEST, vec![i64::from(migration.version).into(), oldest]));
+    batch.extend(migration.statements(dialect).iter().map(|ddl| Statement::new(ddl, vec![])));
     batch
 }
 

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use super::*;
 use crate::{Fault, Memory, Status};
 
-const ONE: Migration =
-    Migration { version: 1, name: "first", sqlite: &["CREATE TABLE a(k BIGINT NOT NULL PRIMARY KEY)"] };
-const TWO: Migration =
-    Migration { version: 2, name: "second", sqlite: &["INSERT INTO a(k) VALUES (1)", "CREATE TABLE b(k BIGINT)"] };
+const ONE: Migration = Migration::new(1, "first", &["CREATE TABLE a(k BIGINT NOT NULL PRIMARY KEY)"]);
+const TWO: Migration = Migration::new(2, "second", &["INSERT INTO a(k) VALUES (1)", "CREATE TABLE b(k BIGINT)"]);
 /// Nothing in it would refuse a second time.
-const THREE: Migration = Migration { version: 3, name: "third", sqlite: &["INSERT INTO b(k) VALUES (1)"] };
-const BROKEN: Migration = Migration { version: 2, name: "broken", sqlite: &["CREATE TABLE b(k BIGINT)", "NOT SQL"] };
+const THREE: Migration = Migration::new(3, "third", &["INSERT INTO b(k) VALUES (1)"]);
+const BROKEN: Migration = Migration::new(2, "broken", &["CREATE TABLE b(k BIGINT)", "NOT SQL"]);
 
 async fn versions(sql: &dyn Sql) -> Vec<(i64, String, i64)> {
     let ask = Statement::new("SELECT version, name, applied_at FROM schema_version ORDER BY version", vec![]);
@@ -76,6 +74,8 @@ async fn a_current_schema_needs_no_write() {
     migrate(&memory, &[ONE], 0).await.unwrap();
     memory.set_status(Status::ReadOnly("no quorum".into()));
     migrate(&memory, &[ONE], 0).await.unwrap();
+    memory.set_status(Status::Writable);
+    memory.fail_next_commit(Fault::UnavailableBefore);
     let refused = migrate(&memory, &[ONE, TWO], 0).await.unwrap_err();
     assert!(
         matches!(refused, MigrateError::Commit { version: 2, source: CommitError::Unavailable(_), .. }),
@@ -96,4 +96,40 @@ async fn many_processes_at_once_apply_each_once() {
     assert_eq!(versions(&*memory).await.len(), 3);
     let rows = memory.query(Freshness::Latest, Statement::new("SELECT count(*) FROM b", vec![])).await.unwrap();
     assert_eq!(rows[0].integer(0).unwrap(), 1);
+}
+
+/// A table that older programs need not know of, and its removal of something that they use.
+const EXPANDS: Migration = Migration::new(2, "expands", &["CREATE TABLE b(k BIGINT)"]).beside(1);
+const CONTRACTS: Migration = Migration::new(3, "contracts", &["DROP TABLE a"]).beside(2);
+
+#[tokio::test]
+async fn an_older_program_runs_beside_what_only_adds_and_nothing_else() {
+    let memory = Memory::open().unwrap();
+    migrate(&memory, &[ONE, EXPANDS], 0).await.unwrap();
+    migrate(&memory, &[ONE], 0).await.unwrap();
+    assert_eq!(versions(&memory).await.len(), 2);
+    migrate(&memory, &[ONE, EXPANDS, CONTRACTS], 0).await.unwrap();
+    migrate(&memory, &[ONE, EXPANDS], 0).await.unwrap();
+    let refused = migrate(&memory, &[ONE], 0).await;
+    assert!(matches!(refused, Err(MigrateError::Newer { found: 3, known: 1 })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_does_not_say_who_may_run_beside_it_refuses_everybody() {
+    let memory = Memory::open().unwrap();
+    migrate(&memory, &[ONE, EXPANDS], 0).await.unwrap();
+    // As a program did that knew nothing of it.
+    let mut batch = Batch::new(uuid::Uuid::now_v7(), 0);
+    batch.push(Statement::new("DELETE FROM schema_oldest WHERE version = 2", vec![]));
+    memory.commit(batch).await.unwrap();
+    let refused = migrate(&memory, &[ONE], 0).await;
+    assert!(matches!(refused, Err(MigrateError::Newer { found: 2, known: 1 })), "{refused:?}");
+}
+
+#[test]
+fn a_text_of_its_own_is_for_postgresql_only() {
+    let own = ONE.on_postgres(&["CREATE TABLE a()"]);
+    assert_eq!(own.statements(Dialect::Sqlite), ONE.sqlite);
+    assert_eq!(own.statements(Dialect::Postgres), ["CREATE TABLE a()"]);
+    assert_eq!(ONE.statements(Dialect::Postgres), ONE.sqlite);
 }

@@ -6,18 +6,30 @@
 //! new id, and whatever names the old id is refused.
 //!
 //! The tables of the engine contract itself (`guard`, `operation`, `schema_version`) stand in [`crate::base`].
-//! A migration, once released, never changes; the schema changes by adding one.
+//! A migration, once released, never changes; the schema changes by adding one. While a fleet is upgraded programs of two
+//! versions run on one database, so a change that is not an addition is made in two: one release expands (a table, a
+//! column with a default, an index; [`Migration::beside`] the programs before it), and a later one, whose programs do not
+//! use what was there before, contracts.
 
 use crate::Migration;
 
+mod identities;
+
 /// All migrations, oldest first.
 pub const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "registry", sqlite: REGISTRY_SQLITE },
-    Migration { version: 2, name: "referrers by type", sqlite: REFERRERS_BY_TYPE_SQLITE },
-    Migration { version: 3, name: "what may be collected", sqlite: COLLECTION_SQLITE },
-    Migration { version: 4, name: "what nothing holds", sqlite: UNTAGGED_SQLITE },
-    Migration { version: 5, name: "what scrub found", sqlite: SCRUB_SQLITE },
-    Migration { version: 6, name: "who began a scrub", sqlite: BY_HAND_SQLITE },
+    Migration::new(1, "registry", REGISTRY_SQLITE),
+    Migration::new(2, "referrers by type", REFERRERS_BY_TYPE_SQLITE),
+    Migration::new(3, "what may be collected", COLLECTION_SQLITE),
+    Migration::new(4, "what nothing holds", UNTAGGED_SQLITE),
+    Migration::new(5, "what scrub found", SCRUB_SQLITE),
+    Migration::new(6, "who began a scrub", BY_HAND_SQLITE),
+    Migration::new(7, "who else names it", NAMED_BY_SQLITE),
+    Migration::new(8, "running processes", INSTANCES_SQLITE),
+    Migration::new(9, "who may do what", identities::SQLITE).beside(8),
+    Migration::new(10, "tokens by their end", identities::ENDS_SQLITE).beside(8),
+    Migration::new(11, "who vouches for users", identities::SOURCES_SQLITE).beside(8),
+    Migration::new(12, "what tokens came of", identities::ORIGINS_SQLITE).beside(8),
+    Migration::new(13, "whom a source means", identities::SUBJECTS_SQLITE).beside(8),
 ];
 
 // untagged_since: when something last let the manifest go (a push without a tag, a tag that moved, an index or a
@@ -45,6 +57,34 @@ const COLLECTION_SQLITE: &[&str] = &[
         WHERE unused_since IS NOT NULL",
     "UPDATE blob SET doomed_at = touched_at WHERE NOT EXISTS (SELECT 1 FROM repository_blob l WHERE l.digest = blob.digest)",
     "CREATE INDEX blob_doomed ON blob (doomed_at, digest) WHERE doomed_at IS NOT NULL",
+];
+
+// beat changes with every sign of life; who watched it stay the same for long enough may take what the process owns.
+const INSTANCES_SQLITE: &[&str] = &[
+    "CREATE TABLE instance (
+        id BLOB NOT NULL PRIMARY KEY,
+        address TEXT NOT NULL,
+        version TEXT NOT NULL,
+        region TEXT NOT NULL,
+        started_at BIGINT NOT NULL,
+        beat BIGINT NOT NULL,
+        beat_at BIGINT NOT NULL)",
+    "CREATE INDEX instance_by_beat ON instance (beat_at)",
+    // Which process does a kind of background work.
+    "CREATE TABLE lease (
+        name TEXT NOT NULL PRIMARY KEY,
+        owner BLOB NOT NULL REFERENCES instance (id),
+        taken_at BIGINT NOT NULL)",
+    "CREATE INDEX lease_by_owner ON lease (owner)",
+];
+
+// Which manifests name a blob, and which indexes a manifest: with the namer in the index, the question is answered from
+// it alone. Without, SQLite preferred the primary key, and read all that the manifests of the repository name.
+const NAMED_BY_SQLITE: &[&str] = &[
+    "DROP INDEX manifest_blob_by_blob",
+    "CREATE INDEX manifest_blob_by_blob ON manifest_blob (repository_id, blob, manifest)",
+    "DROP INDEX manifest_child_by_child",
+    "CREATE INDEX manifest_child_by_child ON manifest_child (repository_id, child, manifest)",
 ];
 
 // Whether somebody asked for the run; else it began because it was due.

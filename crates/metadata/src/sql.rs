@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Batch, CommitError, Committed, QueryError, Rows, Statement};
+use crate::{Batch, CommitError, Committed, QueryError, Rows, Statement, base};
 
 /// How fresh an answer must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,15 @@ pub enum Status {
     Down(String),
 }
 
+/// The dialect of data definitions that an engine understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite's: every text of a [`crate::Migration`] is written in it.
+    Sqlite,
+    /// PostgreSQL's; the engine translates what is written in SQLite's.
+    Postgres,
+}
+
 /// A metadata engine.
 ///
 /// The SQL text is shared by all engines, so it keeps to their common dialect: parameters `$1..$n`, first
@@ -44,12 +53,22 @@ pub trait Sql: std::fmt::Debug + Send + Sync + 'static {
     /// see one snapshot.
     async fn query_many(&self, freshness: Freshness, statements: Vec<Statement>) -> Result<Vec<Rows>, QueryError>;
 
+    /// Whether questions are answered, by one that costs next to nothing; for whoever looks after the engine.
+    async fn ping(&self) -> Result<(), QueryError> {
+        self.query(Freshness::Local, Statement::new(base::PING, Vec::new())).await.map(drop)
+    }
+
     /// Carries out a batch: all of it or nothing, once per operation id however often it is called.
     ///
     /// After [`CommitError::Unknown`] the same batch, with the same operation id, may be committed again within
     /// an hour: if it had happened the answer is `Committed { replayed: true }` ([`crate::commit_once`] does this).
     /// A batch without statements only takes its operation id, so that an earlier attempt can do nothing more.
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError>;
+
+    /// Which text of a migration it is given.
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
 
     /// Whether reads and writes work now. Cheap: answered from memory.
     fn status(&self) -> Status;
@@ -68,6 +87,10 @@ impl<S: Sql + ?Sized> Sql for std::sync::Arc<S> {
 
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
         (**self).commit(batch).await
+    }
+
+    fn dialect(&self) -> Dialect {
+        (**self).dialect()
     }
 
     fn status(&self) -> Status {

@@ -88,6 +88,15 @@ impl Row {
         matches!(self.0.get(index), None | Some(Value::Null))
     }
 
+    /// What `read` finds in the column; `None` when that is NULL.
+    pub fn given<'a, T>(
+        &'a self,
+        index: usize,
+        read: impl FnOnce(&'a Self, usize) -> Result<T, QueryError>,
+    ) -> Result<Option<T>, QueryError> {
+        if self.is_null(index) { Ok(None) } else { read(self, index).map(Some) }
+    }
+
     /// An integer column.
     pub fn integer(&self, index: usize) -> Result<i64, QueryError> {
         match self.0.get(index) {

@@ -28,7 +28,11 @@ impl<'a> Object<'a> {
     pub(crate) fn read(path: &str, text: &'a str, known: &'static [&'static str]) -> Result<Self, ManifestError> {
         let mut json = serde_json::Deserializer::from_str(text);
         let found = Fields { known }.deserialize(&mut json).and_then(|found| json.end().map(|()| found));
-        let found = found.map_err(|e| ManifestError::new(path, format!("is not a JSON object: {e}")))?;
+        let found = found.map_err(|error| {
+            // What serde_json says of another value repeats all of it.
+            let problem = if error.is_data() { format!("it is {}", excerpt(text.trim())) } else { error.to_string() };
+            ManifestError::new(path, format!("is not a JSON object: {problem}"))
+        })?;
         match found.duplicate {
             Some(name) => Err(ManifestError::new(join(path, name), "occurs twice")),
             None => Ok(Self { path: path.to_owned(), fields: found.fields, lookalike: found.lookalike }),

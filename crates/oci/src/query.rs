@@ -45,11 +45,12 @@ impl Query {
     }
 }
 
-/// Decodes once. `None` when a `%` is not followed by two hex digits or the result is not UTF-8.
+/// Decodes once. `None` when a `%` is not followed by two hex digits or the result is not UTF-8. Nor when it has a NUL: no
+/// name or type has one, and not every metadata engine takes such a text.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     let escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     if !text.split('%').skip(1).all(escape) {
         return None;
     }
-    percent_decode_str(text).decode_utf8().ok()
+    percent_decode_str(text).decode_utf8().ok().filter(|decoded| !decoded.contains('\0'))
 }

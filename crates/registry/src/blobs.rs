@@ -6,7 +6,7 @@ use roadstead_metadata::records::blob::{self, Places};
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{ErrorKind, ObjectKey};
 
-use crate::commit::ROUNDS;
+use crate::commit::{ROUNDS, stands};
 use crate::upload::on_its_own;
 use crate::{Action, ByteStream, Caller, Error, Registry, Result};
 
@@ -15,8 +15,8 @@ impl Registry {
     /// `BlobUnknown`, so that a push which skips the upload because of this answer does not fail later; also when the
     /// bytes are lost or cut short, because the upload will heal them; to a mere reader `Damaged` says when no copy is left.
     pub async fn blob_stat(&self, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<u64> {
-        let name = self.access(caller, Action::Pull, name)?;
-        let pusher = self.policy.decide(caller, Action::Push, &name).is_ok();
+        let name = self.access(caller, Action::Pull, name).await?;
+        let pusher = self.may(caller, Action::Push, &name).await;
         for _ in 0..ROUNDS {
             let Some(places) = self.index.places(&name, digest).await? else {
                 return Err(self.unknown(&name, Error::BlobUnknown(*digest)).await?);
@@ -28,7 +28,7 @@ impl Registry {
                 return Err(Error::Damaged(format!("blob {digest} has no copy at any location")));
             }
             let stale = self.clock.now() - places.touched_at > self.limits.refresh();
-            if !pusher || !stale || self.refresh(&name, digest).await? {
+            if !pusher || !stale || stands(self.refresh(&name, digest).await)? {
                 return Ok(places.size);
             }
         }
@@ -53,8 +53,7 @@ impl Registry {
         false
     }
 
-    /// Refreshes blob and link. `Ok(false)`: one of them is going or gone. While metadata cannot be written nothing
-    /// is collected and no push can end, so the answer stands.
+    /// Refreshes blob and link. `Ok(false)`: one of them is going or gone.
     async fn refresh(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
         let repository = self.existing(name).await?;
         let mut batch = self.batch();
@@ -62,10 +61,7 @@ impl Registry {
         batch.push(blob::guard_linked(repository, digest));
         batch.extend(blob::rely(digest, at));
         batch.push(blob::touch_link(repository, digest, at));
-        match self.try_commit(batch).await {
-            Err(Error::ReadOnly(_) | Error::Unavailable { .. } | Error::Uncertain(_)) => Ok(true),
-            outcome => outcome,
-        }
+        self.try_commit(batch).await
     }
 
     /// Pushes a blob in one request (end-4b): `announced` is the Content-Length.
@@ -77,7 +73,7 @@ impl Registry {
         announced: Option<u64>,
         body: ByteStream,
     ) -> Result<()> {
-        let name = self.access(caller, Action::Push, name)?;
+        let name = self.access(caller, Action::Push, name).await?;
         self.writable()?;
         let registry = self.clone();
         on_its_own(&self.tasks, async move { registry.ingest(&name, digest, announced, body).await }).await
@@ -86,7 +82,7 @@ impl Registry {
     /// Removes the repository's link to a blob (end-10); the bytes are the collector's. `InUse` while a manifest of
     /// the repository names the blob.
     pub async fn delete_blob(&self, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<()> {
-        let name = self.access(caller, Action::Delete, name)?;
+        let name = self.access(caller, Action::Delete, name).await?;
         for _ in 0..ROUNDS {
             let repository = self.existing(&name).await?;
             let mut batch = self.batch();

@@ -7,6 +7,7 @@
 //! there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use quick_cache::Weighter;
@@ -18,8 +19,6 @@ use roadstead_oci::{Digest, Reference, RepositoryName};
 
 use crate::{Index, Result};
 
-/// Bytes kept at most, with what it takes to keep them.
-const BYTES: u64 = 32 << 20;
 /// What an entry takes beside its texts and bytes, roughly.
 const ENTRY: u64 = 400;
 /// A guess at the size of an entry, from which the cache derives how many it prepares for.
@@ -31,6 +30,8 @@ pub(crate) struct CachedIndex<I> {
     inner: I,
     sql: Arc<dyn Sql>,
     kept: Cache<Question, Kept, Bytes>,
+    /// The revision that something was last kept under.
+    newest: AtomicU64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,9 +69,10 @@ impl Weighter<Question, Kept> for Bytes {
 }
 
 impl<I: Index> CachedIndex<I> {
-    /// Keeps answers of `inner`, which asks `sql`.
-    pub(crate) fn new(inner: I, sql: Arc<dyn Sql>) -> Self {
-        Self { inner, sql, kept: Cache::with_weighter(BYTES as usize / USUAL, BYTES, Bytes) }
+    /// Keeps answers of `inner`, which asks `sql`: `bytes` of them at most, with what it takes to keep them.
+    pub(crate) fn new(inner: I, sql: Arc<dyn Sql>, bytes: u64) -> Self {
+        let kept = Cache::with_weighter(bytes as usize / USUAL, bytes, Bytes);
+        Self { inner, sql, kept, newest: AtomicU64::new(0) }
     }
 
     /// What is known and still holds.
@@ -85,6 +87,10 @@ impl<I: Index> CachedIndex<I> {
         if let Some(revision) = before
             && self.sql.revision() == before
         {
+            // None of those under another revision will ever count again: where much is pushed they would be all there is.
+            if self.newest.swap(revision, Ordering::Relaxed) != revision {
+                self.kept.clear();
+            }
             self.kept.insert(question, Kept { revision, answer });
         }
     }
@@ -139,5 +145,61 @@ impl<I: Index> Index for CachedIndex<I> {
 
     async fn exists(&self, name: &RepositoryName) -> Result<bool> {
         self.inner.exists(name).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use roadstead_metadata::{Batch, CommitError, Committed, Freshness, QueryError, Rows, Statement, Status};
+
+    use crate::Limits;
+
+    use super::*;
+    use crate::SqlIndex;
+
+    /// Metadata that has a revision and nothing else.
+    #[derive(Debug)]
+    struct Revised(AtomicU64);
+
+    #[async_trait]
+    impl Sql for Revised {
+        async fn query_many(&self, _: Freshness, _: Vec<Statement>) -> std::result::Result<Vec<Rows>, QueryError> {
+            Err(QueryError::Failed("nothing is asked".to_owned()))
+        }
+
+        async fn commit(&self, _: Batch) -> std::result::Result<Committed, CommitError> {
+            Err(CommitError::Unavailable("nothing is committed".to_owned()))
+        }
+
+        fn status(&self) -> Status {
+            Status::Writable
+        }
+
+        fn revision(&self) -> Option<u64> {
+            Some(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn what_can_never_count_again_is_not_kept() {
+        let sql = Arc::new(Revised(AtomicU64::new(1)));
+        let index = CachedIndex::new(SqlIndex::new(sql.clone()), sql.clone(), Limits::KEPT);
+        let keep = |tag: &str| {
+            let question = Question::Manifest("a/b".parse().unwrap(), tag.parse().unwrap());
+            let stat = ManifestStat {
+                digest: Digest::of(roadstead_oci::Algorithm::Sha256, tag.as_bytes()),
+                media_type: "x/y".to_owned(),
+                size: 1,
+                untagged_since: None,
+            };
+            index.keep(sql.revision(), question, Answer::Stat(Arc::new(stat)));
+        };
+        ["one", "two", "three"].iter().for_each(|tag| keep(tag));
+        assert_eq!(index.kept.len(), 3);
+        sql.0.store(2, Ordering::Relaxed);
+        keep("four");
+        assert_eq!(index.kept.len(), 1);
     }
 }

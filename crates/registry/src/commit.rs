@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use roadstead_metadata::records::repository;
+use roadstead_metadata::records::repository::{self, Repository};
 use roadstead_metadata::{Batch, CommitError, Freshness, Status, commit_once};
 use roadstead_oci::RepositoryName;
 use uuid::Uuid;
 
-use crate::{Error, Registry, Result};
+use crate::{Admitted, Error, Making, Registry, Result};
 
 /// How long a commit without an answer is retried before the client is told to come back.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,6 +21,15 @@ pub(crate) struct PushTarget {
     pub id: Uuid,
     /// Whether the batch has to make it.
     new: bool,
+}
+
+/// Whether the answer to a HEAD stands, by the outcome of having kept what it is about. While metadata cannot be asked for
+/// what is newest, or cannot be written, nothing is removed and no push can end: it stands.
+pub(crate) fn stands(kept: Result<bool>) -> Result<bool> {
+    match kept {
+        Err(Error::ReadOnly(_) | Error::Unavailable { .. } | Error::Uncertain(_)) => Ok(true),
+        outcome => outcome,
+    }
 }
 
 impl Registry {
@@ -48,10 +57,7 @@ impl Registry {
 
     /// The repository a push writes to.
     pub(crate) async fn push_target(&self, name: &RepositoryName) -> Result<PushTarget> {
-        Ok(match repository::find(&*self.sql, Freshness::Latest, name.as_str()).await? {
-            Some(id) => PushTarget { id, new: false },
-            None => PushTarget { id: Uuid::now_v7(), new: true },
-        })
+        Ok(PushTarget::of(repository::find(&*self.sql, Freshness::Latest, name.as_str()).await?))
     }
 
     /// The id of a repository that must exist.
@@ -62,10 +68,32 @@ impl Registry {
 }
 
 impl PushTarget {
-    /// Makes the repository in the batch when it is new. Of two that make it at once one conflicts and looks again.
-    pub(crate) fn ensure(&self, name: &RepositoryName, batch: &mut Batch) {
-        if self.new {
-            batch.extend(repository::create(self.id, Uuid::now_v7(), name.as_str(), batch.at));
+    /// The repository that was found, or else one to be made.
+    pub(crate) fn of(found: Option<Uuid>) -> Self {
+        Self { id: found.unwrap_or_else(Uuid::now_v7), new: found.is_none() }
+    }
+
+    /// The batch conflicts when the repository is removed meanwhile. When it is new it is made in the batch, private, where
+    /// the caller may make one: else it is `NameUnknown`. Of two that make it at once one conflicts and looks again.
+    pub(crate) async fn ensure(&self, registry: &Registry, name: &Admitted, batch: &mut Batch) -> Result<()> {
+        if !self.new {
+            batch.push(repository::guard_named(self.id, name.as_str()));
+            return Ok(());
         }
+        let (at, text) = (batch.at, name.to_string());
+        let making = match name.making {
+            // It was there when the caller was let in.
+            Making::Nowhere => registry.access_again(name).await?.making,
+            making => making,
+        };
+        match making {
+            Making::Nowhere => return Err(Error::NameUnknown((**name).clone())),
+            Making::In(namespace) => {
+                let new = Repository { id: self.id, name: text, public: false, immutable_tags: false, created_at: at };
+                batch.extend(repository::create_in(namespace, &new))
+            }
+            Making::Anywhere => batch.extend(repository::create(self.id, Uuid::now_v7(), &text, at)),
+        };
+        Ok(())
     }
 }

@@ -63,6 +63,14 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The upload came in more pieces than a session can have.
+    #[error(
+        "the upload came in {most} pieces, which is all that a session can have; start it again and send larger chunks"
+    )]
+    TooManyPieces {
+        /// How many it can have.
+        most: usize,
+    },
     /// The request body broke off, was malformed, or too slow. What arrived of a chunk upload stays acknowledged.
     #[error("request body: {0}")]
     Body(#[from] BodyError),
@@ -81,8 +89,8 @@ pub enum Error {
     /// The registry does not offer this.
     #[error("{0}")]
     Unsupported(String),
-    /// Too many others changed the same thing at the same time; a retry will do.
-    #[error("too many concurrent changes; try again")]
+    /// Too many others wanted the same at the same time; a retry will do.
+    #[error("too many others at the same time; try again")]
     Contended,
     /// Metadata or the store cannot be written now: pulls go on.
     #[error("registry is read-only: {0}")]
@@ -163,10 +171,23 @@ impl From<storage::Error> for Error {
             ErrorKind::ReadOnly => Error::ReadOnly(cause),
             ErrorKind::Corrupt => Error::Damaged(cause),
             ErrorKind::NotFound => Error::Damaged(cause),
-            ErrorKind::Denied | ErrorKind::Unavailable | ErrorKind::Foreign => {
+            // No key is used twice, so what stands under a fresh one is of the same request: sent once more after its answer
+            // was lost, to a store that had not finished the first. The next push takes another key.
+            ErrorKind::AlreadyExists | ErrorKind::Denied | ErrorKind::Unavailable | ErrorKind::Foreign => {
                 Error::Unavailable { component: "storage", cause }
             }
-            ErrorKind::AlreadyExists | ErrorKind::InvalidRange | ErrorKind::Other => Error::Internal(cause),
+            ErrorKind::InvalidRange | ErrorKind::Other => Error::Internal(cause),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_under_a_fresh_key_is_a_reason_to_try_again() {
+        let exists = storage::Error::new(storage::ErrorKind::AlreadyExists, "bucket b: an object exists already");
+        assert!(matches!(Error::from(exists), Error::Unavailable { component: "storage", .. }));
     }
 }

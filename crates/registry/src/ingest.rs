@@ -10,7 +10,7 @@ use roadstead_metadata::Batch;
 use roadstead_metadata::records::blob;
 use roadstead_metadata::records::placement::{self, Placement};
 use roadstead_metadata::records::upload::{self, UploadRecord};
-use roadstead_oci::{Digest, Hasher, RepositoryName};
+use roadstead_oci::{Digest, Hasher};
 use roadstead_storage::{Engine, ObjectKey, Writer};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::commit::ROUNDS;
 use crate::pump::Pump;
-use crate::{ByteStream, Error, Registry, Result};
+use crate::{Admitted, ByteStream, Error, Registry, Result};
 
 /// How many bytes a request announced, if it did.
 pub(crate) type Announced = Option<u64>;
@@ -43,7 +43,7 @@ impl Registry {
     /// and links it to the repository.
     pub(crate) async fn ingest(
         &self,
-        name: &RepositoryName,
+        name: &Admitted,
         digest: Digest,
         announced: Announced,
         body: ByteStream,
@@ -129,18 +129,20 @@ impl Registry {
 
     /// Makes a published object known: blob, placement, the repository's link, and the end of its upload session,
     /// in one batch.
-    pub(crate) async fn commit_blob(&self, name: &RepositoryName, placement: &Placement, ends: Ends<'_>) -> Result<()> {
+    pub(crate) async fn commit_blob(&self, name: &Admitted, placement: &Placement, ends: Ends<'_>) -> Result<()> {
         let outcome = self.try_commit_blob(name, placement, ends).await;
         self.discard_unless_named(&outcome, placement).await;
         outcome
     }
 
-    async fn try_commit_blob(&self, name: &RepositoryName, placement: &Placement, ends: Ends<'_>) -> Result<()> {
+    async fn try_commit_blob(&self, name: &Admitted, placement: &Placement, ends: Ends<'_>) -> Result<()> {
+        // The bytes may have taken hours.
+        let name = &self.access_again(name).await?;
         for _ in 0..ROUNDS {
             let target = self.push_target(name).await?;
             let mut batch = self.batch();
             let at = batch.at;
-            target.ensure(name, &mut batch);
+            target.ensure(self, name, &mut batch).await?;
             add_blob(&mut batch, target.id, placement);
             match ends {
                 Ends::Nothing => {}

@@ -8,11 +8,14 @@
 //! so that a connection that breaks leaves a session at its last acknowledged offset and never half an object.
 
 mod access;
+pub mod audit;
+mod bearer;
 mod blobs;
 mod cached_index;
 mod clock;
 mod commit;
 mod error;
+pub mod identities;
 mod index;
 mod ingest;
 mod listing;
@@ -29,7 +32,14 @@ mod suspects;
 mod upload;
 mod verified;
 
-pub use access::{Action, Caller, Everyone, Policy};
+pub(crate) use access::Admitted;
+pub use access::{
+    AccessCache, Action, Caller, Decision, Denial, Everyone, Identity, Making, Permit, Policy, Question, Rules, Scope,
+    ScopeError, Vouched, decide, is_valid, viewer,
+};
+pub use bearer::{
+    Bearer, Issued, Issuer, Keyring, KeyringError, MOST_WISHES, NotGood, PublishedKey, Rotation, WishError, Wishes,
+};
 pub use clock::{Clock, SystemClock};
 pub use error::{BodyError, Error, Result};
 pub use index::{Index, SqlIndex};

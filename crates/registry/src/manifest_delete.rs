@@ -22,7 +22,7 @@ impl Registry {
         reference: &Reference,
         precondition: &Precondition,
     ) -> Result<()> {
-        let name = self.access(caller, Action::Delete, name)?;
+        let name = self.access(caller, Action::Delete, name).await?;
         match reference {
             Reference::Tag(tag) => self.delete_tag(&name, tag, precondition).await,
             Reference::Digest(digest) => self.delete_by_digest(&name, digest, precondition).await,
@@ -41,6 +41,9 @@ impl Registry {
             }
             if manifest::stat(&*self.sql, Freshness::Latest, name.as_str(), &reference).await?.is_none() {
                 return Err(Error::ManifestUnknown(reference));
+            }
+            if !tag::fixed(&*self.sql, repository, [tag]).await?.is_empty() {
+                return Err(kept(name, tag.as_str()));
             }
             self.judge(name, &reference, precondition).await?;
         }
@@ -70,10 +73,18 @@ impl Registry {
             if manifest::stat(&*self.sql, Freshness::Latest, name.as_str(), &reference).await?.is_none() {
                 return Err(Error::ManifestUnknown(reference));
             }
+            if let Some(tag) = tag::fixed_to(&*self.sql, repository, digest).await? {
+                return Err(kept(name, &tag));
+            }
             if let Some(index) = manifest::parent(&*self.sql, repository, digest).await? {
                 return Err(Error::InUse(format!("manifest {digest} is named by index {index}; delete that first")));
             }
         }
         Err(Error::Contended)
     }
+}
+
+/// Why a tag stays.
+fn kept(name: &RepositoryName, tag: &str) -> Error {
+    Error::Denied(format!("tag {tag} cannot be deleted because {name} is an immutable repository"))
 }

@@ -6,7 +6,7 @@ use roadstead_metadata::records::manifest::ManifestStat;
 use roadstead_metadata::records::untagged;
 use roadstead_oci::{Digest, Reference, RepositoryName};
 
-use crate::commit::ROUNDS;
+use crate::commit::{ROUNDS, stands};
 use crate::{Action, Caller, Error, Registry, Result};
 
 /// What and how large a manifest is.
@@ -29,7 +29,7 @@ impl Registry {
         name: &RepositoryName,
         reference: &Reference,
     ) -> Result<ManifestContent> {
-        let name = self.access(caller, Action::Pull, name)?;
+        let name = self.access(caller, Action::Pull, name).await?;
         match self.index.manifest(&name, reference).await? {
             Some(found) => {
                 let bytes = match found.bytes {
@@ -51,30 +51,26 @@ impl Registry {
         name: &RepositoryName,
         reference: &Reference,
     ) -> Result<ManifestInfo> {
-        let name = self.access(caller, Action::Pull, name)?;
+        let name = self.access(caller, Action::Pull, name).await?;
         let by_digest = matches!(reference, Reference::Digest(_));
-        let pusher = by_digest && self.policy.decide(caller, Action::Push, &name).is_ok();
+        let pusher = by_digest && self.may(caller, Action::Push, &name).await;
         for _ in 0..ROUNDS {
             let Some(info) = self.index.manifest_stat(&name, reference).await? else { break };
             let let_go = info.untagged_since.filter(|since| self.clock.now() - since > self.limits.refresh());
-            if !pusher || let_go.is_none() || self.renew(&name, &info.digest).await? {
+            if !pusher || let_go.is_none() || stands(self.renew(&name, &info.digest).await)? {
                 return Ok(info);
             }
         }
         Err(self.unknown(&name, Error::ManifestUnknown(reference.clone())).await?)
     }
 
-    /// Begins a manifest's time anew. `Ok(false)`: it is gone. While metadata cannot be written nothing is removed and no
-    /// push can end, so the answer stands.
+    /// Begins a manifest's time anew. `Ok(false)`: it is gone.
     async fn renew(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
         let repository = self.existing(name).await?;
         let mut batch = self.batch();
         let at = batch.at;
         batch.extend(untagged::rely(repository, digest, at));
-        match self.try_commit(batch).await {
-            Err(Error::ReadOnly(_) | Error::Unavailable { .. } | Error::Uncertain(_)) => Ok(true),
-            outcome => outcome,
-        }
+        self.try_commit(batch).await
     }
 
     /// A manifest too large for metadata: its size is bounded by the limit it was pushed under.

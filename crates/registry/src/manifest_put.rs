@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use roadstead_metadata::Batch;
 use roadstead_metadata::records::manifest::{INLINE_BYTES, ManifestStat, NewManifest};
 use roadstead_metadata::records::placement::Placement;
-use roadstead_metadata::records::{blob, manifest, referrer, tag};
+use roadstead_metadata::records::{manifest, referrer, repository, tag};
+use roadstead_metadata::{Batch, Freshness};
 use roadstead_oci::{Algorithm, Descriptor, Digest, Manifest, Reference, RepositoryName, Tag, media_type};
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{PushTarget, ROUNDS};
 use crate::ingest::{add_blob, verify};
 use crate::upload::on_its_own;
-use crate::{Action, Caller, Error, Precondition, Registry, Result};
+use crate::{Action, Admitted, Caller, Error, Precondition, Registry, Result};
 
 /// Most tags that one push may set besides its reference. Each is a header of the answer, and there are clients that
 /// refuse an answer of 100 headers, after the push has happened.
@@ -62,7 +62,7 @@ impl Registry {
         name: &RepositoryName,
         put: PutManifest,
     ) -> Result<ManifestPushed> {
-        let name = self.access(caller, Action::Push, name)?;
+        let name = self.access(caller, Action::Push, name).await?;
         self.writable()?;
         if put.bytes.len() as u64 > self.limits.manifest {
             return Err(Error::TooLarge { limit: self.limits.manifest });
@@ -86,7 +86,7 @@ impl Registry {
 
     async fn commit_manifest(
         &self,
-        name: &RepositoryName,
+        name: &Admitted,
         digest: Digest,
         parsed: &Manifest,
         put: &PutManifest,
@@ -101,7 +101,7 @@ impl Registry {
 
     async fn try_commit_manifest(
         &self,
-        name: &RepositoryName,
+        name: &Admitted,
         digest: Digest,
         parsed: &Manifest,
         put: &PutManifest,
@@ -122,6 +122,7 @@ impl Registry {
             if self.try_commit(batch).await? {
                 return Ok(ManifestPushed { digest, subject: parsed.subject.as_ref().map(|subject| subject.digest) });
             }
+            self.check_movable(name, &digest, put).await?;
         }
         Err(Error::Contended)
     }
@@ -129,19 +130,18 @@ impl Registry {
     /// All that a manifest changes, as far as metadata knows now, and small enough to be committed.
     async fn manifest_batch(
         &self,
-        name: &RepositoryName,
+        name: &Admitted,
         digest: Digest,
         parsed: &Manifest,
         put: &PutManifest,
         object: Option<&Placement>,
     ) -> Result<Batch> {
         let subject = parsed.subject.as_ref().map(|subject| subject.digest);
-        let target = self.push_target(name).await?;
-        let mut named = self.check_named(&target, parsed).await?;
+        let (target, mut named) = self.check_named(name, parsed).await?;
         self.judge(name, &put.reference, &put.precondition).await?;
         let mut batch = self.batch();
         let at = batch.at;
-        target.ensure(name, &mut batch);
+        target.ensure(self, name, &mut batch).await?;
         batch.extend(put.precondition.guards(target.id, &put.reference));
         if let Some(placement) = object {
             add_blob(&mut batch, target.id, placement);
@@ -173,41 +173,52 @@ impl Registry {
         Ok(batch)
     }
 
-    /// Everything the manifest names must be in the repository, with the size its descriptor states.
-    async fn check_named(&self, target: &PushTarget, parsed: &Manifest) -> Result<Named> {
-        let (mut blobs, children) = (distinct(parsed.blobs()), distinct(parsed.children()));
-        let mut missing = Vec::new();
-        let mut named = Named { blobs: Vec::new(), children: Vec::new() };
-        if !children.is_empty() {
-            let present = manifest::present(&*self.sql, target.id, &digests(&children)).await?;
-            let present: HashSet<Digest> = present.into_iter().collect();
-            let (here, absent): (Vec<_>, Vec<_>) = children.into_iter().partition(|c| present.contains(&c.digest));
-            named.children = digests(&here);
-            // An entry of an index whose type says neither may have been pushed as a blob.
-            let (certain, either): (Vec<_>, Vec<_>) =
-                absent.into_iter().partition(|c| media_type::is_manifest(&c.media_type));
-            missing.extend(certain.into_iter().cloned());
-            blobs = distinct(blobs.into_iter().chain(either));
+    /// `Denied` when the repository keeps its tags where they are and the push would move one. Its batch was refused for
+    /// that; this says why.
+    async fn check_movable(&self, name: &RepositoryName, digest: &Digest, put: &PutManifest) -> Result<()> {
+        let Some(repository) = repository::find(&*self.sql, Freshness::Latest, name.as_str()).await? else {
+            return Ok(());
+        };
+        let fixed = tag::fixed(&*self.sql, repository, tags(put)).await?;
+        match fixed.iter().find(|(_, to)| to != digest) {
+            Some((tag, to)) => Err(Error::Denied(format!(
+                "tag {tag} cannot be overwritten because {name} is an immutable repository; it points at {to}: push to another tag"
+            ))),
+            None => Ok(()),
         }
-        named.blobs = digests(&blobs);
-        if !blobs.is_empty() {
-            let linked: HashMap<Digest, u64> =
-                blob::linked(&*self.sql, target.id, &named.blobs).await?.into_iter().collect();
-            for descriptor in &blobs {
-                match linked.get(&descriptor.digest) {
-                    None => missing.push((*descriptor).clone()),
-                    Some(size) if *size != descriptor.size => {
-                        return Err(Error::SizeInvalid {
-                            what: format!("the descriptor of {}", descriptor.digest),
-                            stated: descriptor.size,
-                            actual: *size,
-                        });
-                    }
-                    Some(_) => {}
+    }
+
+    /// Everything the manifest names must be in the repository, with the size its descriptor states. A blob whose last copy
+    /// was lost is not: its pusher, who is told, sends it again.
+    async fn check_named(&self, name: &RepositoryName, parsed: &Manifest) -> Result<(PushTarget, Named)> {
+        let (mut blobs, children) = (distinct(parsed.blobs()), distinct(parsed.children()));
+        // An entry of an index whose type says neither may have been pushed as a blob.
+        let maybe = children.iter().filter(|child| !media_type::is_manifest(&child.media_type)).copied();
+        let asked = distinct(blobs.iter().copied().chain(maybe));
+        let had = manifest::had(&*self.sql, name.as_str(), &digests(&children), &digests(&asked)).await?;
+        let present: HashSet<Digest> = had.manifests.into_iter().collect();
+        let (here, absent): (Vec<_>, Vec<_>) = children.into_iter().partition(|c| present.contains(&c.digest));
+        let (certain, either): (Vec<_>, Vec<_>) =
+            absent.into_iter().partition(|c| media_type::is_manifest(&c.media_type));
+        blobs = distinct(blobs.into_iter().chain(either));
+        let mut missing: Vec<Descriptor> = certain.into_iter().cloned().collect();
+        let named = Named { blobs: digests(&blobs), children: digests(&here) };
+        let linked: HashMap<Digest, u64> = had.blobs.into_iter().collect();
+        for descriptor in &blobs {
+            match linked.get(&descriptor.digest) {
+                None => missing.push((*descriptor).clone()),
+                Some(size) if *size != descriptor.size => {
+                    return Err(Error::SizeInvalid {
+                        what: format!("the descriptor of {}", descriptor.digest),
+                        stated: descriptor.size,
+                        actual: *size,
+                    });
                 }
+                Some(_) => {}
             }
         }
-        if missing.is_empty() { Ok(named) } else { Err(Error::ManifestBlobUnknown(missing)) }
+        let target = PushTarget::of(had.repository);
+        if missing.is_empty() { Ok((target, named)) } else { Err(Error::ManifestBlobUnknown(missing)) }
     }
 }
 

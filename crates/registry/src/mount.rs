@@ -1,7 +1,7 @@
 //! Cross-repository mount (end-11): a link without an upload.
 
 use roadstead_metadata::Freshness;
-use roadstead_metadata::records::{blob, repository};
+use roadstead_metadata::records::{blob, repository, visible};
 use roadstead_oci::{Digest, RepositoryName};
 use uuid::Uuid;
 
@@ -26,10 +26,10 @@ impl Registry {
         digest: &Digest,
         from: Option<&RepositoryName>,
     ) -> Result<Mount> {
-        let name = self.access(caller, Action::Push, name)?;
+        let name = self.access(caller, Action::Push, name).await?;
         for _ in 0..ROUNDS {
             let source = match from {
-                Some(from) => self.readable(caller, from),
+                Some(from) => self.readable(caller, from).await,
                 None => self.any_readable(caller, digest).await?,
             };
             let Some(source) = source else { return Ok(Mount::NotMounted) };
@@ -46,7 +46,7 @@ impl Registry {
             }
             let target = self.push_target(&name).await?;
             let mut batch = self.batch();
-            target.ensure(&name, &mut batch);
+            target.ensure(self, &name, &mut batch).await?;
             batch.push(blob::guard_linked(source, digest));
             let at = batch.at;
             batch.extend(blob::rely(digest, at)).push(blob::link(target.id, digest));
@@ -57,22 +57,33 @@ impl Registry {
         Err(Error::Contended)
     }
 
-    fn readable(&self, caller: &Caller, from: &RepositoryName) -> Option<RepositoryName> {
-        self.access(caller, Action::Pull, from).ok()
+    async fn readable(&self, caller: &Caller, from: &RepositoryName) -> Option<RepositoryName> {
+        self.access(caller, Action::Pull, from).await.ok().map(|admitted| (*admitted).clone())
     }
 
-    /// The oldest repository that links the blob and that the caller may pull.
+    /// The oldest repository that links the blob and that the caller may pull, of the first hundred that link it. What they
+    /// are to the caller is asked for all at once: many that may not be pulled cost what one does.
     async fn any_readable(&self, caller: &Caller, digest: &Digest) -> Result<Option<RepositoryName>> {
-        const PAGE: i64 = 100;
-        let mut after = Uuid::nil();
-        loop {
-            let page = blob::repositories(&*self.sql, digest, after, PAGE).await?;
-            let readable =
-                page.iter().filter_map(|(_, name)| name.parse().ok()).find_map(|name| self.readable(caller, &name));
-            match page.last() {
-                Some((last, _)) if readable.is_none() && page.len() as i64 == PAGE => after = *last,
-                _ => return Ok(readable),
+        const LOOKED_AT: i64 = 100;
+        let linked = blob::repositories(&*self.sql, digest, Uuid::nil(), LOOKED_AT).await?;
+        let ids: Vec<Uuid> = linked.iter().map(|(id, _)| *id).collect();
+        let seen = visible::among(&*self.sql, self.policy.viewer(caller).await?, &ids).await?;
+        for (_, name) in linked.iter().filter(|(id, _)| seen.contains(id)) {
+            let Ok(name) = name.parse() else { continue };
+            if in_scope(caller, &name)
+                && let Some(readable) = self.readable(caller, &name).await
+            {
+                return Ok(Some(readable));
             }
         }
+        Ok(None)
+    }
+}
+
+/// Whether what the caller came with is good to pull from there.
+fn in_scope(caller: &Caller, name: &RepositoryName) -> bool {
+    match caller {
+        Caller::Known(identity) => identity.scope.as_ref().is_none_or(|scope| scope.allows(name, Action::Pull)),
+        Caller::Anonymous | Caller::Operator => true,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{Body, Engine, Error as StorageError, ErrorKind, Locations, ObjectKey};
@@ -37,7 +38,7 @@ impl Registry {
     /// Finds a blob (end-2): `BlobUnknown` when the repository does not link it, `NameUnknown` when there is no
     /// such repository.
     pub async fn open_blob(&self, caller: &Caller, name: &RepositoryName, digest: &Digest) -> Result<OpenBlob> {
-        let name = self.access(caller, Action::Pull, name)?;
+        let name = self.access(caller, Action::Pull, name).await?;
         self.open(&name, digest).await
     }
 
@@ -79,18 +80,50 @@ impl OpenBlob {
     pub async fn read(&self, range: Option<Range<u64>>) -> Result<Body> {
         let failed = match self.read_from(&self.copies, &range).await {
             Ok(body) => return Ok(body),
-            Err(failed) if !failed.moved => return Err(failed.error.into()),
-            Err(failed) => failed.error,
+            Err(failed) if !failed.moved => return Err(self.given_up(failed)),
+            Err(failed) => failed,
         };
         let elsewhere = match self.index.newest_places(&self.name, &self.digest).await {
             Ok(Some(places)) => self.not_tried(places.copies)?,
-            Ok(None) => return Err(Error::BlobUnknown(self.digest)),
+            Ok(None) => {
+                // Deleted and reaped between question and read: nothing is wrong with that.
+                tracing::debug!(digest = %self.digest, "blob went while it was looked up");
+                return Err(Error::BlobUnknown(self.digest));
+            }
             Err(_) => Vec::new(),
         };
         if elsewhere.is_empty() {
-            return Err(failed.into());
+            return Err(self.given_up(failed));
         }
-        self.read_from(&elsewhere, &range).await.map_err(|failed| failed.error.into())
+        self.read_from(&elsewhere, &range).await.map_err(|failed| self.given_up(failed))
+    }
+
+    /// A copy that could not be read, although metadata names it.
+    fn told(&self, key: &ObjectKey, error: &dyn std::fmt::Display) {
+        tracing::error!(digest = %self.digest, %key, %error, "copy cannot be read");
+    }
+
+    /// The error of a pull, of which the log names each copy that failed.
+    fn given_up(&self, failed: Unread) -> Error {
+        failed.gone.iter().for_each(|(key, error)| self.told(key, error));
+        failed.error.into()
+    }
+
+    /// A URL under which the client reads the nearest copy by itself, for `valid_for`: of a location that `serves`, by its
+    /// name. `None` when there is none, or its store has no such URLs. What the client reads there it has to verify, as
+    /// every client does.
+    pub async fn url(&self, serves: &(dyn Fn(&str) -> bool + Sync), valid_for: Duration) -> Option<String> {
+        for Copy { location, engine, key } in &self.copies {
+            let Some(presign) = engine.presign() else { continue };
+            if !self.locations.by_id(*location).is_some_and(|location| serves(&location.name)) {
+                continue;
+            }
+            match presign.presign_read(key, valid_for).await {
+                Ok(url) => return Some(url),
+                Err(error) => tracing::warn!(digest = %self.digest, %key, %error, "no redirect to a copy"),
+            }
+        }
+        None
     }
 
     fn not_tried(&self, copies: Vec<(Uuid, String)>) -> Result<Vec<Copy>> {
@@ -101,12 +134,15 @@ impl OpenBlob {
 
     async fn read_from(&self, copies: &[Copy], range: &Option<Range<u64>>) -> std::result::Result<Body, Unread> {
         let text = format!("blob {} has no copy", self.digest);
-        let mut unread = Unread { error: StorageError::new(ErrorKind::NotFound, text), moved: false };
+        let mut unread = Unread { error: StorageError::new(ErrorKind::NotFound, text), moved: false, gone: Vec::new() };
         for Copy { location, engine, key } in copies {
             let error = match engine.read(key, range.clone()).await {
                 Ok(read) if read.size == self.size => {
                     match self.verified.body(*location, key, self.digest, read).await {
-                        Ok(body) => return Ok(body),
+                        Ok(body) => {
+                            unread.gone.iter().for_each(|(key, error)| self.told(key, error));
+                            return Ok(body);
+                        }
                         Err(error) => error,
                     }
                 }
@@ -120,10 +156,13 @@ impl OpenBlob {
                 }
                 Err(error) => error,
             };
-            tracing::error!(digest = %self.digest, %key, %error, "copy cannot be read");
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) {
                 unread.moved = true;
                 self.verified.suspect(*location, key, self.digest);
+            }
+            match error.kind() {
+                ErrorKind::NotFound => unread.gone.push((key.clone(), error.to_string())),
+                _ => self.told(key, &error),
             }
             unread.error = error;
         }
@@ -136,4 +175,6 @@ struct Unread {
     error: StorageError,
     /// Whether one was not there, or not what it should be.
     moved: bool,
+    /// Those that were not there, and why: not told yet, since they may have been deleted rightly.
+    gone: Vec<(ObjectKey, String)>,
 }

@@ -38,15 +38,8 @@ impl Pump {
     pub(crate) async fn advance(&mut self, hasher: &mut Hasher, writer: &mut dyn Writer, step: u64) -> Result<bool> {
         let stop = hasher.length().saturating_add(step);
         while hasher.length() < stop {
-            if self.waiting.is_empty() {
-                match &self.ended {
-                    Some(Ok(())) => return Ok(false),
-                    Some(Err(error)) => return Err(Error::Body(error.clone())),
-                    None => {
-                        self.take_one().await;
-                        continue;
-                    }
-                }
+            if self.is_over().await? {
+                return Ok(false);
             }
             let chunks = std::mem::take(&mut self.waiting);
             self.waiting_bytes = 0;
@@ -74,6 +67,18 @@ impl Pump {
             }
         }
         Ok(true)
+    }
+
+    /// Whether the body has ended and all of it is written, as soon as that is known. Cancel-safe.
+    pub(crate) async fn is_over(&mut self) -> Result<bool> {
+        while self.waiting.is_empty() {
+            match &self.ended {
+                Some(Ok(())) => return Ok(true),
+                Some(Err(error)) => return Err(Error::Body(error.clone())),
+                None => self.take_one().await,
+            }
+        }
+        Ok(false)
     }
 
     /// Takes one chunk from the body, or its end. Cancel-safe.

@@ -38,7 +38,7 @@ impl Registry {
         subject: &Digest,
         query: &ReferrersQuery,
     ) -> Result<Referrers> {
-        let name = self.access(caller, Action::Pull, name)?;
+        let name = self.access(caller, Action::Pull, name).await?;
         let limit = query.limit.unwrap_or(self.limits.page).min(self.limits.page);
         let page = ReferrersPage {
             name: name.as_str(),
@@ -48,7 +48,7 @@ impl Registry {
             limit,
             bytes: PAGE_BYTES,
         };
-        let (found, next) = referrer::page(&*self.sql, &page).await?;
+        let (found, next) = referrer::page(&*self.at_hand, &page).await?;
         let manifests = found.iter().map(descriptor).collect::<Result<_>>()?;
         Ok(Referrers { manifests, next })
     }

@@ -14,9 +14,10 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::cached_index::CachedIndex;
+use crate::index::at_hand;
 use crate::upload::Sessions;
 use crate::verified::Verified;
-use crate::{Action, Caller, Clock, Index, Policy, Result, SqlIndex, Suspects, commit};
+use crate::{Clock, Index, Policy, SqlIndex, Suspects, commit};
 
 /// Bounds that an operator may set.
 #[derive(Debug, Clone)]
@@ -30,11 +31,19 @@ pub struct Limits {
     /// Bytes of an upload between two commits of its offset. One step is in flight while the next arrives, so that a
     /// crash loses less than twice as much. Not for operators: tests take small ones.
     pub step: u64,
+    /// Staged objects that an upload may consist of at a store that cannot extend them: its row names them all, and has
+    /// to fit into a commit. More are [`crate::Error::TooManyPieces`]. Not for operators: tests take few.
+    pub pieces: usize,
     /// How long after a push last relied on a blob it may be collected, when nothing names it.
     pub grace: Duration,
+    /// Bytes of answers of metadata, manifests above all, that are kept in memory.
+    pub kept: u64,
 }
 
 impl Limits {
+    /// Bytes of [`Limits::kept`] unless memory is short.
+    pub const KEPT: u64 = 32 << 20;
+
     /// A pusher that finds a blob by HEAD relies on it: its time is refreshed when older than this, which is far less
     /// than the grace.
     pub(crate) fn refresh(&self) -> Millis {
@@ -45,7 +54,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         let grace = Duration::from_secs(24 * 3600);
-        Self { manifest: 4 << 20, blob: None, page: 1000, step: 16 << 20, grace }
+        Self { manifest: 4 << 20, blob: None, page: 1000, step: 16 << 20, pieces: 6_000, grace, kept: Self::KEPT }
     }
 }
 
@@ -68,6 +77,8 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Registry {
     pub(crate) sql: Arc<dyn Sql>,
+    /// The same for lists, which are read only to be told: while it is read-only it answers with what is at hand.
+    pub(crate) at_hand: Arc<dyn Sql>,
     pub(crate) index: Arc<dyn Index>,
     pub(crate) locations: Locations,
     pub(crate) clock: Arc<dyn Clock>,
@@ -125,12 +136,13 @@ impl Registry {
         };
         let suspects = Arc::<Suspects>::default();
         Ok(Arc::new(Self {
-            index: Arc::new(CachedIndex::new(SqlIndex::new(sql.clone()), sql.clone())),
+            index: Arc::new(CachedIndex::new(SqlIndex::new(sql.clone()), sql.clone(), limits.kept)),
             sessions: Sessions::new(key),
             verified: Verified::new(suspects.clone()),
             suspects,
             tasks: TaskTracker::new(),
             incarnation: Uuid::now_v7(),
+            at_hand: at_hand(sql.clone()),
             sql,
             locations,
             clock,
@@ -142,13 +154,6 @@ impl Registry {
     /// Where a push writes.
     pub(crate) fn preferred(&self) -> &Location {
         self.locations.preferred()
-    }
-
-    /// The first step of every use case: the canonical name, if the policy lets the caller do this.
-    pub(crate) fn access(&self, caller: &Caller, action: Action, name: &RepositoryName) -> Result<RepositoryName> {
-        let name = canonical(name);
-        self.policy.decide(caller, action, &name)?;
-        Ok(name)
     }
 
     /// An empty batch that begins now.
@@ -195,7 +200,7 @@ impl Registry {
 }
 
 /// `library/x` and `x` are one repository, shown as `x`.
-fn canonical(name: &RepositoryName) -> RepositoryName {
+pub(crate) fn canonical(name: &RepositoryName) -> RepositoryName {
     match name.as_str().split_once('/') {
         Some(("library", bare)) if !bare.contains('/') => bare.parse().unwrap_or_else(|_| name.clone()),
         _ => name.clone(),

@@ -9,6 +9,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGua
 use tracing_subscriber::EnvFilter;
 
 use crate::config::parsed::{Format, Level, Log};
+use crate::config::settings::parse_filter;
 
 /// Libraries that tell at `info` what no operator of a registry asks for.
 const QUIET: [&str; 6] = ["hiqlite", "hiqlite_wal", "openraft", "h2", "hyper", "hyper_util"];
@@ -56,9 +57,9 @@ fn filter(log: &Log) -> EnvFilter {
         Level::Trace => ("trace", "trace"),
     };
     let libraries: String = QUIET.iter().map(|name| format!(",{name}={quiet}")).collect();
-    EnvFilter::new(match &log.filter {
+    match &log.filter {
         // A filter that names parts only would silence the errors of all others.
-        Some(filter) => format!("error,{filter}"),
-        None => format!("{level}{libraries},{USELESS}"),
-    })
+        Some(filter) => parse_filter(&format!("error,{filter}")).unwrap_or_else(|_| EnvFilter::new("error")),
+        None => EnvFilter::new(format!("{level}{libraries},{USELESS}")),
+    }
 }

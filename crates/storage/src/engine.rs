@@ -139,6 +139,11 @@ pub trait Engine: Debug + Send + Sync + 'static {
         None
     }
 
+    /// The power to let a client read an object by itself, for engines whose store speaks to clients.
+    fn presign(&self) -> Option<&dyn Presign> {
+        None
+    }
+
     /// The power to find what crashed writers left behind, for engines where they leave something.
     fn sweep(&self) -> Option<&dyn Sweep> {
         None
@@ -175,6 +180,14 @@ pub trait Extend: Send + Sync {
     /// key at a time, which the caller guarantees (a session belongs to one instance, and to one task in it). Of a
     /// writer that was dropped on this engine instance, nothing is written after this has answered.
     async fn append(&self, key: &ObjectKey, length: u64) -> Result<Box<dyn Writer>, Error>;
+}
+
+/// URLs under which anybody reads one object, for a while.
+#[async_trait]
+pub trait Presign: Send + Sync {
+    /// A URL for GET, with or without a range, that is good for `valid_for` and for nothing but reading `key`. Whether
+    /// there is such an object is not looked at.
+    async fn presign_read(&self, key: &ObjectKey, valid_for: Duration) -> Result<String, Error>;
 }
 
 /// What a [`Sweep`] removed.

@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Body, Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Operation, Part, Sweep, Writer,
+    Body, Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Operation, Part, Presign, Sweep,
+    Writer,
 };
 
 /// The faults to come. Clones share the plan.
@@ -41,6 +42,8 @@ enum Fault {
     Cut(u64, ErrorKind),
     /// Waits until the test lets it go on.
     Hold(Arc<Gate>),
+    /// Takes an exclusive write for one that replaces.
+    Replace,
 }
 
 struct Gate {
@@ -103,6 +106,12 @@ impl Faults {
         Held(gate)
     }
 
+    /// Makes the `nth` write of a small object replace what is there though it is to be exclusive, as object stores do that
+    /// know no conditions.
+    pub fn replace(&self, nth: usize) {
+        self.plan(Operation::PutSmall, nth, Fault::Replace);
+    }
+
     /// How many planned faults have not happened yet.
     pub fn pending(&self) -> usize {
         self.planned.lock().len()
@@ -147,7 +156,7 @@ async fn pass(faults: &[Fault], operation: Operation) -> Result<(), Error> {
                     permit.forget();
                 }
             }
-            Fault::Forget(_) | Fault::Cut(..) => {}
+            Fault::Forget(_) | Fault::Cut(..) | Fault::Replace => {}
         }
     }
     Ok(())
@@ -229,7 +238,11 @@ impl<E: Engine> Engine for Faulty<E> {
     }
 
     async fn put_small(&self, key: &ObjectKey, bytes: Bytes, only_if_absent: bool) -> Result<(), Error> {
-        self.faults.around(Operation::PutSmall, self.inner.put_small(key, bytes, only_if_absent)).await
+        let faults = self.faults.take(Operation::PutSmall);
+        let exclusive = only_if_absent && !faults.iter().any(|fault| matches!(fault, Fault::Replace));
+        pass(&faults, Operation::PutSmall).await?;
+        self.inner.put_small(key, bytes, exclusive).await?;
+        forgotten(&faults, Operation::PutSmall)
     }
 
     async fn probe(&self) -> Result<(), Error> {
@@ -238,6 +251,10 @@ impl<E: Engine> Engine for Faulty<E> {
 
     fn extend(&self) -> Option<&dyn Extend> {
         self.inner.extend().map(|_| self as &dyn Extend)
+    }
+
+    fn presign(&self) -> Option<&dyn Presign> {
+        self.inner.presign()
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {

@@ -21,6 +21,7 @@ mod directories;
 mod durable;
 mod failure;
 mod listing;
+mod private;
 mod probe;
 mod progress;
 mod publish;
@@ -33,6 +34,7 @@ mod threads;
 mod write_behind;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::ops::Range;
@@ -48,7 +50,8 @@ use crate::{Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, Obj
 use buffers::Buffers;
 use directories::Directories;
 use failure::failed;
-use progress::{Progress, Running};
+use parking_lot::Mutex;
+use progress::{Running, Traffic};
 use staged::StagedObjects;
 use threads::Lane;
 
@@ -67,9 +70,9 @@ struct Store {
     /// Always, but in tests of what happens when the kernel has nothing in memory.
     asks_for_cached: bool,
     probing: AtomicBool,
-    /// A file could not be made for want of permission; the probe tries until one can.
-    refused: AtomicBool,
-    writes: Arc<Progress>,
+    /// Folders in which no file could be made for want of permission; the probe tries each until one can.
+    refused: Mutex<BTreeSet<PathBuf>>,
+    traffic: Traffic,
 }
 
 impl Filesystem {
@@ -77,14 +80,14 @@ impl Filesystem {
     ///
     /// Whose store it is is not looked at: see [`crate::Identity`].
     pub fn open(root: &Path) -> Result<Self, Error> {
-        Self::open_with(root, Progress::default())
+        Self::open_with(root, progress::STANDSTILL)
     }
 
-    fn open_with(root: &Path, writes: Progress) -> Result<Self, Error> {
+    fn open_with(root: &Path, patience: Duration) -> Result<Self, Error> {
         directories::create_root(root)?;
         let root = fs::canonicalize(root).map_err(failed("find the storage root", root))?;
-        let writes = Arc::new(writes);
-        let directories = Directories::open(root.clone(), writes.clone())?;
+        let traffic = Traffic::with_patience(patience);
+        let directories = Directories::open(root.clone(), traffic.clone())?;
         Ok(Self {
             store: Arc::new(Store {
                 root,
@@ -93,8 +96,8 @@ impl Filesystem {
                 buffers: Arc::default(),
                 asks_for_cached: true,
                 probing: AtomicBool::new(false),
-                refused: AtomicBool::new(false),
-                writes,
+                refused: Mutex::default(),
+                traffic,
             }),
         })
     }
@@ -106,7 +109,7 @@ impl Filesystem {
 
     /// The names of everything in the root but the directories that this engine and filesystems themselves make.
     pub(crate) async fn entries(&self) -> Result<Vec<String>, Error> {
-        self.run(Lane::Read, |store| store.entries()).await
+        self.read_blocking(|store, _| store.entries()).await
     }
 
     /// Removes the directory of temporary files when it is empty: for a root that other software fills.
@@ -124,18 +127,28 @@ impl Filesystem {
         blocking(lane, move || act(&store)).await
     }
 
+    /// Reads. `act` is told of the read under way that it is, and says when a part of it is done.
+    async fn read_blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Arc<Store>, &Running) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        // One that waits for a thread waits for the disk: those that have the threads do.
+        let running = self.store.traffic.reads.begin();
+        self.run(Lane::Read, move |store| act(store, &running)).await
+    }
+
     /// Writes. `act` is told of the write under way that it is, and says when a part of it is done.
     async fn write<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&Arc<Store>, &Running<'_>) -> Result<T, Error> + Send + 'static,
+        act: impl FnOnce(&Arc<Store>, &Running) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.run(Lane::Write, move |store| act(store, &store.writes.begin())).await
+        self.run(Lane::Write, move |store| act(store, &store.traffic.writes.begin())).await
     }
 
     /// To be asked before something new begins or something old is removed, and before a thread is asked for: those
     /// that write may all be waiting. What is under way waits with them, and ends well.
     fn check_progress(&self) -> Result<(), Error> {
-        self.store.writes.check(&self.store.root)
+        self.store.traffic.writes.check(&self.store.root)
     }
 }
 
@@ -204,7 +217,7 @@ impl Engine for Filesystem {
             return Ok(found);
         }
         let key = key.clone();
-        self.run(Lane::Read, move |store| store.stat(&key)).await
+        self.read_blocking(move |store, _| store.stat(&key)).await
     }
 
     async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, Error> {
@@ -212,7 +225,7 @@ impl Engine for Filesystem {
             return Ok(opened.into_read());
         }
         let key = key.clone();
-        let opened = self.run(Lane::Read, move |store| store.open_object(key, range)).await?;
+        let opened = self.read_blocking(move |store, _| store.open_object(key, range)).await?;
         Ok(opened.into_read())
     }
 
@@ -234,7 +247,7 @@ impl Engine for Filesystem {
 
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, Error> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
-        self.run(Lane::Read, move |store| store.list(&prefix, after.as_ref(), limit)).await
+        self.read_blocking(move |store, running| store.list(&prefix, after.as_ref(), limit, running)).await
     }
 
     async fn put_small(&self, key: &ObjectKey, bytes: Bytes, only_if_absent: bool) -> Result<(), Error> {
@@ -244,7 +257,7 @@ impl Engine for Filesystem {
     }
 
     async fn probe(&self) -> Result<(), Error> {
-        self.run(Lane::Read, |store| store.probe()).await
+        self.run(Lane::Probe, |store| store.probe()).await
     }
 
     fn extend(&self) -> Option<&dyn Extend> {

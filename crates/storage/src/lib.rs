@@ -13,7 +13,7 @@ mod operation;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
-pub use engine::{Body, Engine, Extend, Listed, ObjectRead, ObjectStat, Part, Sweep, Swept, Version, Writer};
+pub use engine::{Body, Engine, Extend, Listed, ObjectRead, ObjectStat, Part, Presign, Sweep, Swept, Version, Writer};
 pub use error::{Error, ErrorKind};
 pub use faulty::{Faults, Faulty, Held};
 pub use filesystem::Filesystem;

@@ -15,7 +15,8 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 
 use crate::{
-    Body, Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Operation, Part, Sweep, Writer,
+    Body, Engine, Error, ErrorKind, Extend, Listed, ObjectKey, ObjectRead, ObjectStat, Operation, Part, Presign, Sweep,
+    Writer,
 };
 
 /// How an operation ended. A body that its reader left early ended well.
@@ -117,6 +118,10 @@ impl<E: Engine> Engine for Metered<E> {
 
     fn extend(&self) -> Option<&dyn Extend> {
         self.inner.extend().map(|_| self as &dyn Extend)
+    }
+
+    fn presign(&self) -> Option<&dyn Presign> {
+        self.inner.presign()
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {

@@ -33,6 +33,20 @@ pub trait Subject: Send + Sync {
     fn leftovers(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Answers when the engines that were opened have cleaned up behind what was dropped.
+    async fn settled(&self) {}
+
+    /// Whether the store may let several writers win that race for one key. The last of them is then what is there:
+    /// whole, and in the way of any later one.
+    fn races_are_open(&self) -> bool {
+        false
+    }
+
+    /// Whether the store cannot tell a key from the beginning of longer ones, and fails when asked for it.
+    fn prefixes_are_in_the_way(&self) -> bool {
+        false
+    }
 }
 
 /// One thing that an engine promises.
@@ -114,13 +128,25 @@ macro_rules! __clause_tests {
             $crate::suite::run(stringify!($clause), || $make);
         })*
     };
+    ([$present:expr, $make:expr] $($room:ident :: $clause:ident)*) => {
+        $(#[test]
+        fn $clause() {
+            if $present {
+                $crate::suite::run(stringify!($clause), || $make);
+            }
+        })*
+    };
 }
 
-/// Makes one `#[test]` per clause. The argument is an expression that makes a [`Subject`](crate::suite::Subject).
+/// Makes one `#[test]` per clause. The argument is an expression that makes a [`Subject`](crate::suite::Subject); one
+/// before it says whether the machine has what the subject needs, and without it the tests pass unrun.
 #[macro_export]
 macro_rules! conformance {
     ($make:expr) => {
         $crate::__clauses! { __clause_tests $make }
+    };
+    ($present:expr, $make:expr) => {
+        $crate::__clauses! { __clause_tests $present, $make }
     };
 }
 
@@ -137,6 +163,7 @@ pub fn run<S: Subject>(name: &str, make: impl FnOnce() -> S) {
         make()
     };
     runtime.block_on((clause.run)(&subject));
+    runtime.block_on(subject.settled());
     // Waits for blocking work that was started, such as removing the file of a dropped writer.
     drop(runtime);
     let leftovers = subject.leftovers();

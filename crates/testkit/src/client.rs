@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::content::hex;
+use crate::tls::Tls;
 use crate::wire::{Body, Connection, Request, Response};
 use crate::{Image, digest, digest_of};
 
@@ -13,6 +17,10 @@ use crate::{Image, digest, digest_of};
 #[derive(Debug)]
 pub struct Client {
     addr: SocketAddr,
+    tls: Option<Tls>,
+    from: Option<IpAddr>,
+    /// Sent with every request that says nothing else.
+    authorization: Option<String>,
     idle: Mutex<Option<Connection>>,
 }
 
@@ -64,7 +72,32 @@ pub struct Upload {
 impl Client {
     /// A client of the server at `addr`.
     pub fn new(addr: SocketAddr) -> Self {
-        Self { addr, idle: Mutex::new(None) }
+        Self { addr, tls: None, from: None, authorization: None, idle: Mutex::new(None) }
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub fn over(self, tls: &Tls) -> Self {
+        Self { tls: Some(tls.clone()), ..self }
+    }
+
+    /// The same from this address of the machine.
+    #[must_use]
+    pub fn from(self, address: IpAddr) -> Self {
+        Self { from: Some(address), ..self }
+    }
+
+    /// The same by this user, or with this access token of it.
+    #[must_use]
+    pub fn user(self, name: &str, secret: &str) -> Self {
+        let authorization = format!("Basic {}", STANDARD.encode(format!("{name}:{secret}")));
+        Self { authorization: Some(authorization), ..self }
+    }
+
+    /// The same with this token of the token endpoint.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        Self { authorization: Some(format!("Bearer {token}")), ..self }
     }
 
     /// The server's address.
@@ -83,11 +116,14 @@ impl Client {
     }
 
     fn send_to(&self, request: &Request, body: Body<'_>, sink: Option<&mut dyn Write>) -> Result<Response, Refused> {
-        let request = Request { target: path_of(&request.target), ..request.clone() };
+        let mut request = Request { target: path_of(&request.target), ..request.clone() };
+        if let Some(authorization) = self.authorization.as_ref().filter(|_| !request.has("Authorization")) {
+            request = request.header("Authorization", authorization);
+        }
         let idle = self.idle.lock().unwrap().take().filter(Connection::is_open);
         let mut connection = match idle {
             Some(connection) => connection,
-            None => Connection::open(self.addr)?,
+            None => Connection::open(self.addr, self.from, self.tls.as_ref())?,
         };
         let (response, again) = connection.exchange(&request, body, sink)?;
         if again {

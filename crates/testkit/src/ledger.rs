@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::thread;
 
 use crate::{Client, Refused, Upload};
+
+/// So many pull at a time when everything is verified.
+const PULLERS: usize = 8;
 
 /// Shared by the clients of a test.
 #[derive(Debug, Default)]
@@ -67,12 +71,14 @@ impl Ledger {
     /// Pulls everything acknowledged and lists what is not as it was acknowledged.
     pub fn verify_all(&self, client: &Client) -> Vec<String> {
         let Entries { tags, blobs, uploads } = self.entries.lock().unwrap().clone();
-        let mut wrong = Vec::new();
-        for ((repository, name), tag) in &tags {
-            if let Err(text) = verify_tag(client, repository, name, tag) {
-                wrong.push(format!("{repository}:{name}: {text}"));
-            }
-        }
+        let tags: Vec<_> = tags.iter().collect();
+        // Each waits for its answers most of the time.
+        let mut wrong = thread::scope(|scope| {
+            let share = tags.len().div_ceil(PULLERS).max(1);
+            let pullers = tags.chunks(share).map(|tags| scope.spawn(|| verify_tags(&Client::new(client.addr()), tags)));
+            let pullers: Vec<_> = pullers.collect();
+            pullers.into_iter().flat_map(|puller| puller.join().expect("a puller")).collect::<Vec<_>>()
+        });
         for (repository, digest) in &blobs {
             if let Err(error) = client.pull_blob(repository, digest) {
                 wrong.push(format!("{repository}@{digest}: {error}"));
@@ -88,6 +94,14 @@ impl Ledger {
         }
         wrong
     }
+}
+
+fn verify_tags(client: &Client, tags: &[(&(String, String), &Tag)]) -> Vec<String> {
+    let wrong = tags.iter().filter_map(|((repository, name), tag)| {
+        let text = verify_tag(client, repository, name, tag).err()?;
+        Some(format!("{repository}:{name}: {text}"))
+    });
+    wrong.collect()
 }
 
 fn verify_tag(client: &Client, repository: &str, name: &str, tag: &Tag) -> Result<(), String> {

@@ -7,14 +7,24 @@
 // It is test code: what goes wrong in it is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod certificates;
 mod client;
 mod content;
+mod identity_provider;
 mod ledger;
+pub mod load;
+mod log;
 mod server;
+pub mod servers;
+mod tls;
 mod wire;
 
+pub use certificates::{Issuer, Pair};
 pub use client::{Client, Refused, Upload};
 pub use content::{Content, Image, Seed, digest, digest_of, digest512};
+pub use identity_provider::{IdentityProvider, TokenKey};
 pub use ledger::Ledger;
-pub use server::{Launch, Server};
+pub use log::ThreadLog;
+pub use server::{Launch, Server, program};
+pub use tls::Tls;
 pub use wire::{Body, Request, Response};

@@ -18,7 +18,27 @@ use crate::Client;
 /// A server that has not said in this time where it listens is hung.
 const START: Duration = Duration::from_secs(120);
 /// Lines of output kept for the report of a failure.
-const KEPT_LINES: usize = 400;
+const KEPT_LINES: usize = 2_000;
+
+/// `binary`, or the program that the variable `ROADSTEAD_TEST_BINARY` names, which finds nothing of what tests are told
+/// by the environment: it would take it for configuration.
+pub fn program(binary: impl Into<PathBuf>) -> Command {
+    let mut command = Command::new(under_test(binary));
+    command.env_clear().envs(inherited());
+    command
+}
+
+fn under_test(binary: impl Into<PathBuf>) -> PathBuf {
+    std::env::var_os("ROADSTEAD_TEST_BINARY").map_or_else(|| binary.into(), PathBuf::from)
+}
+
+fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
+    let ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("ROADSTEAD_") || name.starts_with("REGISTRY_")
+    };
+    std::env::vars_os().filter(move |(name, _)| !ours(name))
+}
 
 /// How to start servers: which binary, with which settings, under which wrapper.
 #[derive(Debug, Clone)]
@@ -34,8 +54,7 @@ impl Launch {
     /// logs what is wrong. Configuration in the environment of the
     /// test does not reach it.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        let binary = std::env::var_os("ROADSTEAD_TEST_BINARY").map_or_else(|| binary.into(), PathBuf::from);
-        let launch = Self { binary, wrapper: Vec::new(), variables: Vec::new() };
+        let launch = Self { binary: under_test(binary), wrapper: Vec::new(), variables: Vec::new() };
         launch
             .set("ROADSTEAD_HTTP__DRAIN_DELAY", "0s")
             .set("ROADSTEAD_HTTP__ADDR", "127.0.0.1:0")
@@ -47,6 +66,12 @@ impl Launch {
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Sets several, as the servers of others tell them.
+    #[must_use]
+    pub fn set_all<'a>(self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        variables.into_iter().fold(self, |launch, (name, value)| launch.set(name, &value))
     }
 
     /// Starts it by another program, `strace -f -o FILE`.
@@ -74,16 +99,12 @@ impl Launch {
     pub fn try_start_on(&self, directory: Arc<TempDir>) -> Result<Server, (ExitStatus, String)> {
         let mut words = self.wrapper.clone();
         words.push(self.binary.clone().into_os_string());
-        let inherited = std::env::vars_os().filter(|(name, _)| {
-            let name = name.to_string_lossy();
-            !name.starts_with("ROADSTEAD_") && !name.starts_with("REGISTRY_")
-        });
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .args(["serve", "--data-dir"])
             .arg(directory.path())
             .env_clear()
-            .envs(inherited)
+            .envs(inherited())
             .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -145,14 +166,41 @@ impl Server {
         self.output.text()
     }
 
+    /// How many lines it has printed.
+    pub fn printed(&self) -> usize {
+        self.output.state.lock().unwrap().printed
+    }
+
+    /// The lines that it printed after so many, as far as they are kept.
+    pub fn printed_since(&self, printed: usize) -> Vec<String> {
+        let state = self.output.state.lock().unwrap();
+        let forgotten = state.printed - state.lines.len();
+        state.lines.iter().skip(printed.saturating_sub(forgotten)).cloned().collect()
+    }
+
     /// Memory it holds now, in bytes (`VmRSS`).
     pub fn resident(&self) -> u64 {
         self.memory("VmRSS:")
     }
 
+    /// Of it what no file stands behind, in bytes (`RssAnon`): the rest is the kernel's to take back.
+    pub fn anonymous(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
     /// The most memory it ever held, in bytes (`VmHWM`).
     pub fn peak(&self) -> u64 {
         self.memory("VmHWM:")
+    }
+
+    /// Processor time it has used, user and system, in seconds.
+    pub fn cpu(&self) -> f64 {
+        /// Clock ticks a second, on every Linux.
+        const TICKS: f64 = 100.0;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the state of a process");
+        // The name of the program, in brackets, may contain anything.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / TICKS
     }
 
     fn memory(&self, field: &str) -> u64 {
@@ -219,6 +267,7 @@ struct Output {
 #[derive(Debug, Default)]
 struct Printed {
     lines: VecDeque<String>,
+    printed: usize,
     address: Option<SocketAddr>,
     closed: usize,
 }
@@ -238,10 +287,13 @@ impl Output {
 
     fn add(&self, line: String) {
         let mut state = self.state.lock().unwrap();
-        if let Some((_, rest)) = line.split_once("listening on http://") {
+        if let Some((scheme, rest)) = line.split_once("://")
+            && (scheme.ends_with("listening on http") || scheme.ends_with("listening on https"))
+        {
             state.address = rest.split_whitespace().next().and_then(|text| text.parse().ok());
         }
         state.lines.push_back(line);
+        state.printed += 1;
         if state.lines.len() > KEPT_LINES {
             state.lines.pop_front();
         }

@@ -2,8 +2,10 @@
 //! a path that climbs. What the server answers before the whole request is sent is an answer like any other.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use crate::tls::{Stream, Tls};
 
 /// Longer than anything a healthy server takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -33,7 +35,7 @@ impl Request {
         self
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name))
     }
 }
@@ -81,21 +83,28 @@ impl Response {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
 }
 
 impl Connection {
-    pub(crate) fn open(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(addr)?;
+    pub(crate) fn open(addr: SocketAddr, from: Option<IpAddr>, tls: Option<&Tls>) -> io::Result<Self> {
+        let stream = match from {
+            Some(from) => connect_from(from, addr)?,
+            None => TcpStream::connect(addr)?,
+        };
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = match tls {
+            Some(tls) => Stream::Tls(Box::new(tls.connect(stream)?)),
+            None => Stream::Plain(stream),
+        };
         Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream) })
     }
 
     /// Whether the server still holds it open, with nothing unread on it.
     pub(crate) fn is_open(&self) -> bool {
-        let stream = self.stream.get_ref();
+        let stream = self.stream.get_ref().socket();
         let quiet = || -> io::Result<bool> {
             stream.set_nonblocking(true)?;
             let peeked = stream.peek(&mut [0]);
@@ -126,7 +135,7 @@ impl Connection {
     fn send(&mut self, request: &Request, body: Body<'_>) -> io::Result<()> {
         let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
         if !request.has("host") {
-            head.push_str(&format!("Host: {}\r\n", self.stream.get_ref().peer_addr()?));
+            head.push_str(&format!("Host: {}\r\n", self.stream.get_ref().socket().peer_addr()?));
         }
         for (name, value) in &request.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -189,9 +198,10 @@ impl Connection {
     /// Reads the body; answers whether its end was marked, so that another answer can follow.
     fn body(&mut self, method: &str, response: &mut Response, sink: Option<&mut dyn Write>) -> io::Result<bool> {
         let mut kept = Vec::new();
+        // What was asked for goes there; that it cannot be had is told here.
         let sink: &mut dyn Write = match sink {
-            Some(sink) => sink,
-            None => &mut kept,
+            Some(sink) if response.status < 300 => sink,
+            _ => &mut kept,
         };
         let chunked = response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         let length = response.header("content-length").and_then(|value| value.parse::<u64>().ok());
@@ -235,10 +245,20 @@ impl Connection {
     }
 }
 
+/// The system chooses the port.
+fn connect_from(from: IpAddr, addr: SocketAddr) -> io::Result<TcpStream> {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket(family, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::new(from, 0))?;
+    connect(&socket, &addr)?;
+    Ok(socket.into())
+}
+
 fn copy(
     reader: &mut dyn Read,
-    stream: &mut TcpStream,
-    mut write: impl FnMut(&mut TcpStream, &[u8]) -> io::Result<()>,
+    stream: &mut Stream,
+    mut write: impl FnMut(&mut Stream, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     loop {

@@ -22,7 +22,7 @@ use roadstead_registry::Registry;
 use uuid::Uuid;
 
 use crate::steady::Steady;
-use crate::{Progress, StepError, Worker, commit, millis};
+use crate::{Lease, Progress, StepError, Worker, commit, millis};
 
 /// How often the collector looks, unless configured.
 const PERIOD: Duration = Duration::from_secs(10 * 60);
@@ -55,17 +55,29 @@ pub struct Collect {
     /// For how long a manifest that nothing holds stays; `None` for ever.
     untagged: Option<Duration>,
     steady: Steady,
+    /// Among several processes, that to do it for all.
+    lease: Option<Lease>,
 }
 
 impl Collect {
     /// Works on the metadata of `registry`, with its grace.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, period: PERIOD, untagged: None, steady: Steady::default() }
+        Self { registry, period: PERIOD, untagged: None, steady: Steady::default(), lease: None }
     }
 
     /// Looks every `period` in place of every ten minutes.
     pub fn with_period(self, period: Duration) -> Self {
         Self { period, ..self }
+    }
+
+    /// Of several processes, removes nothing while its clock differs from theirs.
+    pub fn with_lease(self, lease: Lease) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// Whether the clocks of the other processes show the same time.
+    pub(crate) fn clock_agrees(&self) -> bool {
+        self.lease.as_ref().is_none_or(Lease::clock_agrees)
     }
 
     /// One unit of work, unless the clock cannot be believed yet.

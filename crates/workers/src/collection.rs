@@ -9,6 +9,7 @@ use std::time::Duration;
 use roadstead_metadata::records::preview::{self, Candidate, Cursor};
 use roadstead_metadata::records::reap;
 use roadstead_metadata::records::untagged::{self, Untagged};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{Collect, Reaper, StepError, Worker};
@@ -25,7 +26,7 @@ pub struct Collection {
 }
 
 /// What was done since the collection began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Totals {
     /// Manifests that nothing held, removed by policy.
     pub manifests: u64,
@@ -51,6 +52,8 @@ pub enum Turn {
         /// What a store answered that did not delete one just now.
         trouble: Option<String>,
     },
+    /// Nothing is removed for its age where the clock differs from that of most other instances.
+    ClockDiffers,
     /// Nothing is removed for its age before the clock was watched; it will have been after this time.
     ClockUnproven(Duration),
 }
@@ -68,6 +71,9 @@ impl Collection {
 
     /// One unit of work, added to `totals`.
     pub async fn turn(&self, totals: &mut Totals) -> Result<Turn, StepError> {
+        if !self.collect.clock_agrees() {
+            return Ok(Turn::ClockDiffers);
+        }
         let Some(collected) = self.collect.collect().await? else {
             return Ok(Turn::ClockUnproven(self.collect.remaining()));
         };

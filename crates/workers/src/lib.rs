@@ -4,10 +4,14 @@
 //! and may run on several instances at once. Deliberately absent: queues in memory. What is to be done stands in
 //! metadata and in the stores, so a restart loses nothing.
 
+mod audit;
 mod collect;
 mod collection;
+mod credentials;
+mod instances;
 mod operations;
 mod reap;
+mod removals;
 mod scrub;
 mod status;
 mod steady;
@@ -22,10 +26,14 @@ use roadstead_metadata::{Batch, Millis, Statement, commit_once};
 use roadstead_registry::Registry;
 use uuid::Uuid;
 
+pub use audit::{AuditLog, AuditOptions, AuditPage, AuditRetention, AuditSpool, AuditUpload};
 pub use collect::Collect;
 pub use collection::{Collection, Totals, Turn};
+pub use credentials::PurgeCredentials;
+pub use instances::{InstanceStatus, Instances, Lease};
 pub use operations::PurgeOperations;
 pub use reap::Reaper;
+pub use removals::RemoveRepositories;
 pub use scrub::{DamageCount, DamagedObject, Scrub, ScrubState};
 pub use status::{WorkerState, WorkerStatus};
 pub use supervisor::Supervisor;

@@ -7,8 +7,9 @@
 //! No finding is trusted at once. Before anything is committed the store must have shown that it is there and ours, and
 //! the object must have been found bad twice. Nothing that may still be wanted is deleted here: a damaged object is
 //! quarantined under its key until its blob has a whole copy again or is gone, and an object that nothing names is left
-//! for a grace after it was first seen.
+//! for a grace after it was first seen, and longer when there are many.
 
+mod brake;
 mod damage;
 mod look;
 mod objects;
@@ -34,7 +35,7 @@ use roadstead_storage::Location;
 use uuid::Uuid;
 
 use crate::steady::Steady;
-use crate::{Progress, StepError, Worker, commit, millis};
+use crate::{Lease, Progress, StepError, Worker, commit, millis};
 pub use report::DamagedObject;
 use suspects::Begun;
 use tidy::Upkeep;
@@ -65,6 +66,8 @@ pub struct Scrub {
     counted: Mutex<Option<Duration>>,
     /// Copies that each location should have, as counted for a run of it.
     placements: Mutex<BTreeMap<Uuid, (Option<Uuid>, u64)>>,
+    /// Among several processes, that to go through the locations for all.
+    lease: Option<Lease>,
 }
 
 /// How many objects of a location are recorded as being of a kind.
@@ -87,6 +90,8 @@ pub struct ScrubState {
     pub id: Uuid,
     /// Copies it should have.
     pub placements: u64,
+    /// Objects that nothing names and that are kept because they are many; 0 when they are few, or were let go.
+    pub held: u64,
     /// Its last run.
     pub last: Option<Run>,
 }
@@ -109,7 +114,13 @@ impl Scrub {
             damaged,
             counted,
             placements,
+            lease: None,
         }
+    }
+
+    /// Of several processes, goes through locations only while it holds `lease`. What its own pulls met it looks at anyway.
+    pub fn with_lease(self, lease: Lease) -> Self {
+        Self { lease: Some(lease), ..self }
     }
 
     /// Begins a whole pass every `interval` in place of every week.
@@ -151,7 +162,8 @@ impl Scrub {
         for location in self.registry.locations().iter() {
             let last = scrub::get(self.sql(), location.id).await?.and_then(|history| history.last);
             let placements = self.placements(location, last.as_ref().map(|run| run.run)).await?;
-            states.push(ScrubState { location: location.name.clone(), id: location.id, placements, last });
+            let held = self.held(location).await?.filter(|held| held.let_go.is_none()).map_or(0, |held| held.orphans);
+            states.push(ScrubState { location: location.name.clone(), id: location.id, placements, held, last });
         }
         Ok(states)
     }
@@ -303,7 +315,8 @@ impl Worker for Scrub {
     /// Fails only when no location made progress, so that one that is away does not slow down the others.
     async fn step(&self) -> Result<Progress, StepError> {
         let (mut all, mut failed) = self.look_at_suspects().await;
-        for location in self.registry.locations().iter() {
+        let ours = self.lease.as_ref().is_none_or(Lease::held);
+        for location in self.registry.locations().iter().filter(|_| ours) {
             match self.at(location).await {
                 Ok(work) => {
                     all.running |= work.running;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use roadstead_metadata::Millis;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Progress;
 
 /// What a worker is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerState {
     /// Resting until its period is over or somebody wakes it.
@@ -18,12 +19,14 @@ pub enum WorkerState {
     Running,
     /// Its last step failed or panicked; it tries again after a pause.
     Failing,
+    /// Another instance does this work, or for a moment none.
+    Elsewhere,
     /// Stopped by a shutdown.
     Stopped,
 }
 
 /// A worker at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WorkerStatus {
     /// Its name.
     pub name: &'static str,
@@ -93,6 +96,16 @@ impl Record {
     pub(crate) fn begin(&self, at: Millis) {
         let mut status = self.0.lock();
         (status.state, status.since) = (WorkerState::Running, at);
+    }
+
+    /// Another process does the work.
+    pub(crate) fn elsewhere(&self, at: Millis) {
+        let mut status = self.0.lock();
+        if status.state != WorkerState::Elsewhere {
+            (status.state, status.since) = (WorkerState::Elsewhere, at);
+            // What is left to do is counted there.
+            (status.backlog, status.oldest) = (None, None);
+        }
     }
 
     pub(crate) fn stopped(&self, at: Millis) {

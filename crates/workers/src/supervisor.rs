@@ -11,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::status::{Record, Rest};
-use crate::{Progress, Worker, WorkerStatus};
+use crate::{Lease, Progress, Worker, WorkerStatus};
+
+/// How often a worker looks whether its lease has come to this process.
+const ELSEWHERE: Duration = Duration::from_secs(1);
 
 /// Runs workers, each in a task of its own.
 ///
@@ -39,10 +42,20 @@ impl Supervisor {
 
     /// Starts a worker: its first step follows at once.
     pub fn spawn(&self, worker: Arc<dyn Worker>) {
+        self.start(worker, None);
+    }
+
+    /// Starts a worker that takes steps only while this process holds `lease`.
+    pub fn spawn_leased(&self, worker: Arc<dyn Worker>, lease: Lease) {
+        self.start(worker, Some(lease));
+    }
+
+    fn start(&self, worker: Arc<dyn Worker>, lease: Option<Lease>) {
         let name = worker.name();
         let record = Arc::new(Record::new(name, self.clock.now()));
         let wake = Arc::new(Notify::new());
-        let run = run(worker, record.clone(), wake.clone(), self.stop.clone(), self.clock.clone());
+        let parts = Parts { worker, lease, record: record.clone(), wake: wake.clone(), clock: self.clock.clone() };
+        let run = run(parts, self.stop.clone());
         let task = Some(AbortOnDropHandle::new(tokio::spawn(run)));
         self.running.lock().push(Running { name, record, wake, task });
     }
@@ -81,14 +94,24 @@ impl Supervisor {
     }
 }
 
-async fn run(
+/// What the task of a worker has.
+struct Parts {
     worker: Arc<dyn Worker>,
+    lease: Option<Lease>,
     record: Arc<Record>,
     wake: Arc<Notify>,
-    stop: CancellationToken,
     clock: Arc<dyn Clock>,
-) {
+}
+
+async fn run(Parts { worker, lease, record, wake, clock }: Parts, stop: CancellationToken) {
     while !stop.is_cancelled() {
+        if lease.as_ref().is_some_and(|lease| !lease.held()) {
+            record.elsewhere(clock.now());
+            if stop.run_until_cancelled(sleep(ELSEWHERE)).await.is_none() {
+                return;
+            }
+            continue;
+        }
         record.begin(clock.now());
         let result = step(worker.clone()).await;
         let rest = record.end(clock.now(), result);

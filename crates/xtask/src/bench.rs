@@ -4,13 +4,17 @@
 //! phases. What is told is the median of the rounds and the quotient of both; the absolute numbers are those of the
 //! machine. Rates are also given per CPU-second of the server, which the load generator on the same cores disturbs
 //! least. No part of the gate: it needs a quiet machine, and a slow one is no fault of the code.
+//!
+//! `--on s3` does the same with both over a bucket each of one kind of S3 server, ours with its metadata in PostgreSQL.
 
-mod load;
 mod phases;
 mod server;
+mod stores;
 mod table;
 
 use std::path::PathBuf;
+
+use clap::ValueEnum;
 
 use crate::process::which;
 use crate::stage::{Context, Failure};
@@ -18,9 +22,21 @@ use crate::suites::release_binary;
 use phases::Run;
 use server::Kind;
 
+/// Where the servers keep what they are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum On {
+    /// Both in a directory.
+    Disk,
+    /// Both in a bucket of MinIO, through which no client is redirected; ours has its metadata in PostgreSQL.
+    S3,
+}
+
 /// What `cargo xtask bench` may be told.
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// Where the servers keep their data.
+    #[arg(long, value_enum, default_value_t = On::Disk)]
+    on: On,
     /// How often each server is measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=99))]
     rounds: u64,
@@ -57,12 +73,13 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<(), Failure> {
         for kind in order {
             let binary = if kind == Kind::Ours { &ours } else { &peer };
             println!("round {} of {}: {}", round + 1, options.rounds, kind.name());
-            let mut server = server::start(kind, binary, &data)?;
+            let mut server = server::start(kind, binary, options.on, &data)?;
             let run = phases::measure(&mut server, &material, options.seconds, &options.phases)?;
             runs.push((kind, run));
         }
     }
-    let table = table::markdown(&runs, options.rounds, options.seconds, phases::disk(&data)?);
+    let expected = table::expected(options.on);
+    let table = table::markdown(expected, &runs, options.rounds, options.seconds, phases::disk(&data)?);
     println!("{table}");
-    if options.write { table::write(&context.root.join("docs/benchmarks.md"), &table) } else { Ok(()) }
+    if options.write { table::write(&context.root.join("docs/benchmarks.md"), expected, &table) } else { Ok(()) }
 }

@@ -19,6 +19,7 @@ const FLOORS: &[(u8, &str)] = &[
     (2, "roadstead-metadata-raft"),
     (2, "roadstead-metadata-postgres"),
     (2, "roadstead-registry"),
+    (3, "roadstead-sources"),
     (3, "roadstead-workers"),
     (4, "roadstead-http"),
     (5, "roadstead"),

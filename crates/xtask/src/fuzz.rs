@@ -44,8 +44,8 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
     if failed.is_empty() {
         return Ok(Outcome::Passed(format!("{} targets, {SECONDS} s each", targets.len())));
     }
-    failed.iter().for_each(|failure| println!("{failure}"));
-    Err(Failure::new(format!("{} of {} targets failed", failed.len(), targets.len())))
+    // All of it in the closing table: a finding is made by chance, and a log that is cut must not lose it.
+    Err(Failure::new(format!("{} of {} targets failed: {}", failed.len(), targets.len(), failed.join("; "))))
 }
 
 /// `cargo fuzz VERB`. Without a sanitizer: the workspace forbids `unsafe`, so what can be found are panics, hangs and
@@ -75,9 +75,38 @@ fn run_target(context: &Context, target: &str) -> Result<String, Failure> {
     let output = output(&mut command)?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(Failure::new(format!("{}: {}: {}", words(&command), output.status, last_lines(&said, 12))));
+        return Err(Failure::new(format!("{}: {}: {}", words(&command), output.status, finding(&said))));
     }
     let done = said.lines().rev().find(|line| line.starts_with("Done "));
     done.map(str::to_owned)
         .ok_or_else(|| Failure::new(format!("ended without a closing line: {}", last_lines(&said, 4))))
+}
+
+/// Of what a fuzzer prints at its end: what went wrong, and the input in base64.
+fn finding(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    let mut told = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let panicked = line.contains("panicked at");
+        if panicked || line.contains("ERROR: libFuzzer") || line.starts_with("Base64:") {
+            told.push(line.trim());
+        }
+        // What a panic says is on the line after the one of where.
+        told.extend(lines.get(at + 1).filter(|_| panicked).map(|text| text.trim()));
+    }
+    if told.is_empty() { last_lines(said, 12) } else { told.join(" | ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::finding;
+
+    #[test]
+    fn a_finding_is_the_panic_and_its_input() {
+        let said = "INFO: Seed: 1\nthread '<unnamed>' panicked at fuzz_targets/a.rs:3:9:\nnot so\nstack backtrace:\n  0: f\n\
+                    ==7== ERROR: libFuzzer: deadly signal\nBase64: aGVsbG8=\n\nStack backtrace:\n  0: <unknown>\n";
+        let panic = "thread '<unnamed>' panicked at fuzz_targets/a.rs:3:9: | not so";
+        assert_eq!(finding(said), format!("{panic} | ==7== ERROR: libFuzzer: deadly signal | Base64: aGVsbG8="));
+        assert_eq!(finding("a\n\nb\n"), "a | b");
+    }
 }

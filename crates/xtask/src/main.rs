@@ -18,11 +18,14 @@ mod clients;
 mod conformance;
 mod floors;
 mod fuzz;
+mod grounds;
 mod lint;
 mod mutants;
 mod powerloss;
 mod process;
+mod servers;
 mod stage;
+mod storage;
 mod suites;
 mod tidy;
 
@@ -50,6 +53,15 @@ enum Verb {
     },
     /// Push and pull with real clients.
     Clients(clients::Options),
+    /// Run the tests of the workspace with what servers this machine has.
+    Test {
+        /// What `cargo test` is told, in place of `--workspace`: `-p roadstead-storage-cloud -- opening`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The servers that tests start, for people.
+    #[command(subcommand)]
+    Servers(servers::Servers),
     /// Apply each patch of mutants/, or those named, and expect its test to go red.
     Mutants {
         /// Names of patches, without `.patch`.
@@ -59,7 +71,7 @@ enum Verb {
     Bench(bench::Options),
     /// Kill, collect and verify for hours on the release binary; no part of `ci`.
     Soak {
-        /// How often each test kills the server.
+        /// How often each test kills the server, or makes bucket and database fail.
         #[arg(long, default_value_t = 100)]
         rounds: u64,
         /// How long clients and collector work against each other, in seconds.
@@ -72,15 +84,18 @@ enum Verb {
         #[arg(long, default_value_t = 20)]
         rounds: u64,
     },
-    /// Measure lists, starts and commits at scale on the release binary, and print the numbers; no part of `ci`.
+    /// Measure lists, starts and commits at scale, and what logins cost, on the release binary, and print the numbers; no
+    /// part of `ci`.
     Measure {
-        /// Only what has this in its name: `page`, `started`, `snapshot`.
+        /// Only what has this in its name: `page`, `started`, `snapshot`, `bearer`, `flood`.
         what: Option<String>,
         /// How large the database is made whose snapshot is taken, in MB.
         #[arg(long, default_value_t = 3000)]
         megabytes: u64,
     },
-    /// Run one stage: fmt, clippy, doc, floors, tidy, deny, test, release, ...
+    /// Run the storage suite on every engine and write docs/storage.md.
+    StorageTable,
+    /// Run one stage: fmt, clippy, doc, floors, tidy, deny, release, ...
     #[command(external_subcommand)]
     Stage(Vec<String>),
 }
@@ -99,6 +114,9 @@ fn main() -> ExitCode {
 /// Whether everything passed.
 fn carry_out(verb: Verb) -> Result<bool, Failure> {
     let mut context = Context::discover()?;
+    if matches!(verb, Verb::Ci { .. }) {
+        context.mutants_taken = Some(mutants::TAKEN_BY_THE_GATE);
+    }
     let names = match verb {
         Verb::Ci { stages } if stages.is_empty() => STAGES.iter().map(|s| s.name.to_owned()).collect(),
         Verb::Ci { stages } => stages,
@@ -106,6 +124,11 @@ fn carry_out(verb: Verb) -> Result<bool, Failure> {
             context.clients = told;
             vec!["clients".to_owned()]
         }
+        Verb::Test { arguments } => {
+            context.test = arguments;
+            vec!["test".to_owned()]
+        }
+        Verb::Servers(what) => return servers::run(&context, &what).map(|()| true),
         Verb::Mutants { names } => {
             context.mutants = names;
             vec!["mutants".to_owned()]
@@ -116,6 +139,7 @@ fn carry_out(verb: Verb) -> Result<bool, Failure> {
         Verb::Measure { what, megabytes } => {
             return suites::measure(&context, what.as_deref().unwrap_or("measure::"), megabytes).map(|()| true);
         }
+        Verb::StorageTable => return storage::write(&context).map(|()| true),
         Verb::Stage(words) => words,
     };
     ci::run(&context, &names)

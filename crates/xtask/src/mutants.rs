@@ -10,6 +10,7 @@
 
 mod patch;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -26,6 +27,9 @@ const TEST: &str = "120";
 /// What `timeout` answers when the time is over.
 const TIMED_OUT: i32 = 124;
 
+/// All of them take an hour. The gate takes so many, others for each commit; `cargo xtask mutants` takes all.
+pub(crate) const TAKEN_BY_THE_GATE: usize = 16;
+
 /// What became of a patch.
 enum Fate {
     Killed,
@@ -39,6 +43,10 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
         return Err(Failure::new(format!("no patch named {unknown:?} in mutants/")));
     }
     patches.retain(|patch| context.mutants.is_empty() || context.mutants.contains(&patch.name));
+    if let Some(count) = context.mutants_taken {
+        let commit = capture(Command::new("git").current_dir(&context.root).args(["rev-parse", "HEAD"]))?;
+        take(&mut patches, count, &commit);
+    }
     let tree = context.target.join("mutants");
     mirror(&context.root, &tree)?;
     control(context, &tree, &patches)?;
@@ -57,6 +65,20 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
     match alive {
         0 => Ok(Outcome::Passed(format!("{} killed", patches.len()))),
         _ => Err(Failure::new(format!("{alive} of {} not killed", patches.len()))),
+    }
+}
+
+/// Leaves `count` of them in their order: which, the seed says.
+fn take(patches: &mut Vec<Patch>, count: usize, seed: &str) {
+    let place = |patch: &Patch| {
+        let mut hasher = DefaultHasher::new();
+        (seed, &patch.name).hash(&mut hasher);
+        hasher.finish()
+    };
+    let mut places: Vec<u64> = patches.iter().map(place).collect();
+    places.sort_unstable();
+    if let Some(last) = places.get(count) {
+        patches.retain(|patch| place(patch) < *last);
     }
 }
 
@@ -172,4 +194,37 @@ fn cargo_test(context: &Context, tree: &Path, patch: &Patch, seconds: &str) -> C
     command.args(patch.arguments());
     unlike_a_build(&mut command);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patches() -> Vec<Patch> {
+        let named = |number: usize| Patch {
+            name: format!("patch-{number:02}"),
+            file: PathBuf::new(),
+            invariant: String::new(),
+            test: String::new(),
+            changes: String::new(),
+        };
+        (0..40).map(named).collect()
+    }
+
+    #[test]
+    fn the_gate_takes_some_and_others_for_another_commit() {
+        let taken = |seed: &str, count: usize| {
+            let mut patches = patches();
+            take(&mut patches, count, seed);
+            patches.into_iter().map(|patch| patch.name).collect::<Vec<_>>()
+        };
+        let first = taken("a commit", 16);
+        assert_eq!(first.len(), 16);
+        assert!(first.is_sorted(), "in their order");
+        assert_eq!(taken("a commit", 16), first);
+        assert_ne!(taken("another", 16), first);
+        assert_eq!(taken("a commit", 100).len(), 40);
+        let all: std::collections::BTreeSet<_> = (0..30).flat_map(|seed| taken(&seed.to_string(), 16)).collect();
+        assert_eq!(all.len(), 40, "each comes in its turn");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cargo_metadata::MetadataCommand;
 
-use crate::{clients, conformance, floors, fuzz, lint, mutants, suites, tidy};
+use crate::{clients, conformance, floors, fuzz, lint, mutants, storage, suites, tidy};
 
 /// One stage of the gate.
 pub(crate) struct Stage {
@@ -24,6 +24,7 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "clippy", run: lint::clippy },
     Stage { name: "doc", run: lint::doc },
     Stage { name: "test", run: suites::test },
+    Stage { name: "storage", run: storage::run },
     Stage { name: "release", run: suites::release },
     Stage { name: "conformance", run: conformance::run },
     Stage { name: "clients", run: clients::run },
@@ -74,8 +75,12 @@ pub(crate) struct Context {
     pub(crate) strict: bool,
     /// What the stage `clients` was told.
     pub(crate) clients: clients::Options,
+    /// What the stage `test` was told to run; nothing means the whole workspace.
+    pub(crate) test: Vec<String>,
     /// The patches that the stage `mutants` was told to apply; none means all.
     pub(crate) mutants: Vec<String>,
+    /// How many of them it takes, others for each commit; none means all.
+    pub(crate) mutants_taken: Option<usize>,
 }
 
 impl Context {
@@ -89,7 +94,9 @@ impl Context {
             strict: std::env::var("CI").is_ok_and(|v| v == "true"),
             metadata,
             clients: clients::Options::default(),
+            test: Vec::new(),
             mutants: Vec::new(),
+            mutants_taken: None,
         })
     }
 }

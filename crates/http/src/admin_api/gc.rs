@@ -7,36 +7,39 @@
 //! - `end`: the same in all; `waiting_objects` wait for the reaper, `trouble` is why, when a store does not delete. After a dry run `manifests`, `blobs` and `bytes` are what would go.
 //! - `failed`: `message` says why it stopped; `retry_after_seconds` when it is known.
 //!
-//! 409 while another one runs, 400 for a body that is no such object.
+//! 409 while another one runs, 400 or 422 for a body that is no such object.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use http::{Response, StatusCode};
 use roadstead_metadata::records::preview::Cursor;
 use roadstead_metadata::records::untagged::Untagged;
 use roadstead_workers::{Collection, Totals, Turn};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::call::Call;
 use super::lines::{self, Lines};
-use super::{AdminApi, refuse, wish};
+use super::refusals::{Answer, Refusal};
 
 /// A clock that will be believed so soon is waited for.
 const WORTH_WAITING: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Default, Deserialize)]
+/// What is to be done.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+#[schemars(rename = "Collection")]
+pub(super) struct Wish {
+    /// Nothing is removed; told is what would be.
     #[serde(default)]
     dry_run: bool,
 }
 
-#[derive(Debug, Serialize)]
+/// A line of the answer.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Event {
+#[schemars(rename = "CollectionEvent")]
+pub(super) enum Event {
     Candidate {
         digest: String,
         size: u64,
@@ -64,19 +67,16 @@ enum Event {
     },
 }
 
-pub(super) async fn run(State(api): State<AdminApi>, body: Result<Bytes, BytesRejection>) -> Response<Body> {
-    let wish: Wish = match wish(body, "{\"dry_run\": true or false}") {
-        Ok(wish) => wish,
-        Err((status, message)) => return refuse(status, &message),
-    };
-    let collection = api.collection;
+pub(super) async fn run(call: Call) -> Answer {
+    let wish: Wish = call.body()?;
+    let collection = call.api.collection;
     if wish.dry_run {
-        return lines::answer(|lines| async move { end(&lines, preview(&collection, &lines).await).await });
+        return Ok(lines::answer(|lines| async move { end(&lines, preview(&collection, &lines).await).await }));
     }
     if collection.begin().is_none() {
-        return refuse(StatusCode::CONFLICT, "a collection is under way already; see its worker at /api/v1/workers");
+        return Err(Refusal::conflict("a collection is under way already; see its worker at /api/v1/workers"));
     }
-    lines::answer(|lines| async move { end(&lines, collect(collection, &lines).await).await })
+    Ok(lines::answer(|lines| async move { end(&lines, collect(collection, &lines).await).await }))
 }
 
 /// The last event; nothing when nobody is there to read it.
@@ -100,6 +100,11 @@ async fn collect(collection: Arc<Collection>, lines: &Lines) -> Option<Event> {
             Ok(Turn::More) => return None,
             Ok(Turn::Done { waiting, trouble }) => {
                 return Some(Event::End { dry_run: false, totals, waiting_objects: Some(waiting), trouble });
+            }
+            Ok(Turn::ClockDiffers) => {
+                let message = "nothing is removed for its age by an instance whose clock differs from that of most others by \
+                     more than 5 s: set its clock (is NTP running?), or ask another instance";
+                return Some(Event::Failed { message: message.into(), retry_after_seconds: None });
             }
             Ok(Turn::ClockUnproven(left)) if left <= WORTH_WAITING => tokio::time::sleep(left).await,
             Ok(Turn::ClockUnproven(left)) => {

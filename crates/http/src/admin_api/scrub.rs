@@ -4,23 +4,22 @@
 //! locations and answers 202 `{"run": id}`; 409 while one is under way. `DELETE` stops it. `GET` tells the last run of
 //! each location and the damaged objects; `next`, when it is there, is the query that tells more of them. With
 //! `?progress=true` it names no objects.
+//!
+//! `POST /api/v1/scrub/orphans` lets the objects go that nothing names and that are kept because they are many, and answers
+//! `{"orphans": how many}`.
 
-use std::collections::HashMap;
-
-use axum::Json;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use axum::response::{IntoResponse as _, Response};
-use http::{StatusCode, Uri};
+use http::StatusCode;
 use roadstead_metadata::records::damage::Kind;
 use roadstead_metadata::records::scrub::Run;
 use roadstead_workers::{DamagedObject, ScrubState, StepError};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{AdminApi, refuse, wish};
+use super::AdminApi;
+use super::call::{Call, done, shown, with};
+use super::refusals::{Answer, Refusal};
 
 /// Damaged objects in one answer.
 const PAGE: usize = 100;
@@ -28,59 +27,72 @@ const PAGE: usize = 100;
 /// At less than this a slice takes longer than a step may.
 const SLOWEST: u64 = 64 << 10;
 
-#[derive(Debug, Default, Deserialize)]
+/// How to look.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+#[schemars(rename = "Scrub")]
+pub(super) struct Wish {
+    /// Reads and hashes every blob; otherwise only looks whether each is there and of the right size.
     #[serde(default)]
     deep: bool,
+    /// Bytes to read in a second at most, 65536 or more; as `scrub.rate` says without it.
     #[serde(default)]
     rate: Option<u64>,
 }
 
-pub(super) async fn begin(State(api): State<AdminApi>, body: Result<Bytes, BytesRejection>) -> Response<Body> {
-    let wish: Wish = match wish(body, "{\"deep\": true or false, \"rate\": bytes per second}") {
-        Ok(wish) => wish,
-        Err((status, message)) => return refuse(status, &message),
-    };
-    if wish.rate.is_some_and(|rate| rate < SLOWEST) {
+/// A run that begins.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Begun {
+    run: Uuid,
+}
+
+/// Objects that were let go.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LetGo {
+    /// How many.
+    orphans: u64,
+}
+
+pub(super) async fn begin(call: Call) -> Answer {
+    let Wish { deep, rate } = call.body()?;
+    if rate.is_some_and(|rate| rate < SLOWEST) {
         let message = format!("rate must be {SLOWEST} bytes per second (64KiB) or more, or null for `scrub.rate`");
-        return refuse(StatusCode::BAD_REQUEST, &message);
+        return Err(Refusal::invalid_field("rate", message));
     }
-    match api.scrub.begin(wish.deep, wish.rate).await {
-        Ok(Some(run)) => {
-            api.workers.wake("scrub");
-            (StatusCode::ACCEPTED, Json(json!({ "run": run }))).into_response()
+    match call.api.scrub.begin(deep, rate).await.map_err(Refusal::unavailable)? {
+        Some(run) => {
+            call.api.workers.wake("scrub");
+            with(StatusCode::ACCEPTED, &Begun { run })
         }
-        Ok(None) => refuse(StatusCode::CONFLICT, "a scrub is under way already; see GET /api/v1/scrub"),
-        Err(error) => failed(&error),
+        None => Err(Refusal::conflict("a scrub is under way already; see GET /api/v1/scrub")),
     }
 }
 
-pub(super) async fn stop(State(api): State<AdminApi>) -> Response<Body> {
-    match api.scrub.stop().await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => failed(&error),
-    }
+pub(super) async fn stop(call: Call) -> Answer {
+    call.api.scrub.stop().await.map_err(Refusal::unavailable)?;
+    done()
 }
 
-pub(super) async fn show(State(api): State<AdminApi>, uri: Uri) -> Response<Body> {
-    let Ok(after) = cursor(&uri) else {
-        return refuse(StatusCode::BAD_REQUEST, "not a query that an earlier answer gave as `next`");
-    };
+pub(super) async fn let_orphans_go(call: Call) -> Answer {
+    let orphans = call.api.scrub.let_orphans_go().await.map_err(Refusal::unavailable)?;
+    call.api.workers.wake("scrub");
+    shown(&LetGo { orphans })
+}
+
+pub(super) async fn show(call: Call) -> Answer {
+    let after = cursor(&call)?;
     let after = after.as_ref().map(|(location, key)| (*location, key.as_str()));
-    let objects = if uri.query() == Some("progress=true") { 0 } else { PAGE };
-    match told(&api, after, objects).await {
-        Ok(told) => Json(told).into_response(),
-        Err(error) => failed(&error),
-    }
+    let objects = if call.query.get("progress") == Some("true") { 0 } else { PAGE };
+    shown(&told(&call.api, after, objects).await.map_err(Refusal::unavailable)?)
 }
 
-/// After which object to go on; keys and ids need no escapes.
-fn cursor(uri: &Uri) -> Result<Option<(Uuid, String)>, uuid::Error> {
-    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let query: HashMap<&str, &str> = pairs.collect();
-    let Some(location) = query.get("location") else { return Ok(None) };
-    Ok(Some((location.parse()?, query.get("after").copied().unwrap_or_default().to_owned())))
+/// After which object to go on.
+fn cursor(call: &Call) -> Result<Option<(Uuid, String)>, Refusal> {
+    let Some(location) = call.query.get("location") else { return Ok(None) };
+    let location = location
+        .parse()
+        .map_err(|_| Refusal::invalid_field("location", "not a query that an earlier answer gave as `next`"))?;
+    Ok(Some((location, call.query.get("after").unwrap_or_default().to_owned())))
 }
 
 async fn told(api: &AdminApi, after: Option<(Uuid, &str)>, objects: usize) -> Result<Value, StepError> {
@@ -107,6 +119,7 @@ fn location(state: &ScrubState) -> Value {
         "location": state.location,
         "id": state.id,
         "placements": state.placements,
+        "held_orphans": state.held,
         "last": state.last.as_ref().map(run),
     })
 }
@@ -142,8 +155,4 @@ fn object(damaged: &DamagedObject) -> Value {
         "found_at": damaged.object.found_at,
         "repositories": damaged.repositories,
     })
-}
-
-fn failed(error: &StepError) -> Response<Body> {
-    refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
 }

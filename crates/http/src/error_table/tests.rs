@@ -34,6 +34,7 @@ async fn each_error_has_its_status_and_code() {
         (Error::UploadUnknown, 404, "BLOB_UPLOAD_UNKNOWN"),
         (Error::UploadBusy, 409, "BLOB_UPLOAD_INVALID"),
         (Error::TooLarge { limit: 4 }, 413, "SIZE_INVALID"),
+        (Error::TooManyPieces { most: 4 }, 413, "SIZE_INVALID"),
         (Error::Body(BodyError::Broken("reset".into())), 400, "BLOB_UPLOAD_INVALID"),
         (Error::Body(BodyError::TooSlow), 408, "BLOB_UPLOAD_INVALID"),
         (Error::Body(BodyError::Superseded), 409, "BLOB_UPLOAD_INVALID"),

@@ -26,10 +26,16 @@ struct MetadataProbe(Arc<dyn Sql>);
 #[async_trait]
 impl Probe for MetadataProbe {
     async fn probe(&self) -> Finding {
-        match self.0.status() {
+        let found = match self.0.status() {
             Status::Writable => Finding::Well,
             Status::ReadOnly(why) => Finding::ReadOnly(why),
-            Status::Down(why) => Finding::Failed(why),
+            Status::Down(why) => return Finding::Failed(why),
+        };
+        // What an engine says of itself is about its writes. Whoever pulls asks a question; so does this, and one that
+        // hangs has failed when the prober's limit is over.
+        match self.0.ping().await {
+            Ok(()) => found,
+            Err(error) => Finding::Failed(error.to_string()),
         }
     }
 }
@@ -53,10 +59,13 @@ impl Probe for StorageProbe {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use roadstead_metadata as metadata;
+    use std::time::Duration;
+
+    use roadstead_metadata::{self as metadata, Batch, CommitError, Committed, Freshness, QueryError, Rows, Statement};
     use roadstead_storage::{Faults, Faulty, Identity, Memory, Operation};
     use uuid::Uuid;
 
+    use super::super::Health;
     use super::*;
 
     #[tokio::test]
@@ -68,6 +77,39 @@ mod tests {
         assert_eq!(component.probe.probe().await, Finding::ReadOnly("no quorum".into()));
         sql.set_status(Status::Down("stopped".into()));
         assert_eq!(component.probe.probe().await, Finding::Failed("stopped".into()));
+    }
+
+    /// Says that all is well, and answers nothing.
+    #[derive(Debug)]
+    struct Silent;
+
+    #[async_trait]
+    impl Sql for Silent {
+        async fn query_many(&self, _: Freshness, _: Vec<Statement>) -> Result<Vec<Rows>, QueryError> {
+            std::future::pending().await
+        }
+
+        async fn commit(&self, _: Batch) -> Result<Committed, CommitError> {
+            Err(CommitError::Unavailable("not asked for".to_owned()))
+        }
+
+        fn status(&self) -> Status {
+            Status::Writable
+        }
+
+        fn revision(&self) -> Option<u64> {
+            None
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn metadata_that_answers_no_question_is_not_healthy() {
+        let health = Health::new(vec![Component::metadata(Arc::new(Silent))]);
+        let _prober = health.probe_every_second();
+        // Three that take two seconds each, a second apart at most.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let verdict = health.verdict();
+        assert_eq!((verdict.serving, verdict.state), (false, "unhealthy"), "{}", verdict.error);
     }
 
     #[tokio::test]

@@ -21,6 +21,8 @@ struct Answer<'a> {
     state: &'static str,
     #[serde(rename = "Components")]
     components: Map<String, Value>,
+    #[serde(rename = "CertificateDaysLeft", skip_serializing_if = "Option::is_none")]
+    days: Option<i64>,
     data: Data,
     status_code: u16,
 }
@@ -30,13 +32,13 @@ struct Data {
     services: Map<String, Value>,
 }
 
-/// Renders a verdict for a client that sent `headers`.
-pub(crate) fn respond(verdict: &Verdict, headers: &HeaderMap) -> Response<Body> {
+/// Renders a verdict, and for how many days the certificate is good, for a client that sent `headers`.
+pub(crate) fn respond(verdict: &Verdict, days: Option<i64>, headers: &HeaderMap) -> Response<Body> {
     let status = if verdict.serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (kind, body) = if wants_html(headers) {
-        ("text/html; charset=utf-8", html(verdict))
+        ("text/html; charset=utf-8", html(verdict, days))
     } else {
-        ("application/json", json(verdict, status))
+        ("application/json", json(verdict, days, status))
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -56,7 +58,7 @@ fn wants_html(headers: &HeaderMap) -> bool {
     values.flat_map(|v| v.split(',')).any(|part| part.split(';').next().is_some_and(|t| t.trim() == "text/html"))
 }
 
-fn json(verdict: &Verdict, status: StatusCode) -> String {
+fn json(verdict: &Verdict, days: Option<i64>, status: StatusCode) -> String {
     let mut components = Map::new();
     let mut services = Map::new();
     for (name, condition, needed) in &verdict.components {
@@ -71,13 +73,14 @@ fn json(verdict: &Verdict, status: StatusCode) -> String {
         healthy: verdict.serving,
         state: verdict.state,
         components,
+        days,
         data: Data { services },
         status_code: status.as_u16(),
     };
     serde_json::to_string(&answer).unwrap_or_else(|_| String::from("{}"))
 }
 
-fn html(verdict: &Verdict) -> String {
+fn html(verdict: &Verdict, days: Option<i64>) -> String {
     let mut page = String::from(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Roadstead: status</title>\
          <style>body{font:15px sans-serif;margin:2em}td,th{padding:.3em 1em;border:1px solid #bbb;text-align:left}\
@@ -90,7 +93,11 @@ fn html(verdict: &Verdict) -> String {
         let needed = if *needed { "yes" } else { "no" };
         let _ = write!(page, "<tr><td>{}</td><td>{}</td><td>{needed}</td></tr>", Escaped(name), condition.as_str());
     }
-    page.push_str("</table></body></html>\n");
+    page.push_str("</table>");
+    if let Some(days) = days {
+        let _ = write!(page, "<p>The certificate is good for {days} days.</p>");
+    }
+    page.push_str("</body></html>\n");
     page
 }
 
@@ -123,7 +130,7 @@ mod tests {
 
     #[test]
     fn json_answers_in_the_fields_of_dtr_and_of_quay() {
-        let value: Value = serde_json::from_str(&json(&verdict(), StatusCode::OK)).unwrap();
+        let value: Value = serde_json::from_str(&json(&verdict(), None, StatusCode::OK)).unwrap();
         assert_eq!(value["Healthy"], true);
         assert_eq!(value["State"], "read-only");
         assert_eq!(value["Error"], "pulls only, pushes are refused; read-only: metadata");
@@ -131,6 +138,9 @@ mod tests {
         assert_eq!(value["data"]["services"]["metadata"], true);
         assert_eq!(value["data"]["services"]["storage <eu>"], false);
         assert_eq!(value["status_code"], 200);
+        assert!(value.get("CertificateDaysLeft").is_none());
+        let with = json(&verdict(), Some(-3), StatusCode::OK);
+        assert!(with.contains("\"CertificateDaysLeft\":-3") && html(&verdict(), Some(12)).contains("12 days"));
     }
 
     #[test]
@@ -140,7 +150,7 @@ mod tests {
         assert!(
             !wants_html(&accept("*/*")) && !wants_html(&accept("application/json")) && !wants_html(&HeaderMap::new())
         );
-        let page = html(&verdict());
+        let page = html(&verdict(), None);
         assert!(page.contains("storage &lt;eu&gt;") && !page.contains("<eu>"), "{page}");
     }
 }

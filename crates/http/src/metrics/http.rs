@@ -78,6 +78,7 @@ pub(crate) struct HttpMetrics {
     /// Connections that found all places taken.
     pub(crate) without_room: Counter,
     given_up: Family<Reason, Counter>,
+    not_opened: Family<Reason, Counter>,
 }
 
 impl HttpMetrics {
@@ -94,6 +95,7 @@ impl HttpMetrics {
             accepted: Counter::default(),
             without_room: Counter::default(),
             given_up: Family::default(),
+            not_opened: Family::default(),
         };
         registry.register("roadstead_http_requests", "Requests answered", new.requests.clone());
         registry.register(
@@ -116,6 +118,11 @@ impl HttpMetrics {
             "Connections and HTTP/2 streams closed because the client was idle or too slow",
             new.given_up.clone(),
         );
+        registry.register(
+            "roadstead_http_connections_not_opened",
+            "Connections closed because their PROXY header or their TLS handshake failed",
+            new.not_opened.clone(),
+        );
         new
     }
 
@@ -134,6 +141,11 @@ impl HttpMetrics {
         };
         known.count(s);
         self.known.write().insert(kind, known);
+    }
+
+    /// Counts a connection on which HTTP was never spoken.
+    pub(crate) fn not_opened(&self, reason: &'static str) {
+        self.not_opened.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts a connection, or a stream of one, that was given up.

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{HeaderValue, Response, StatusCode};
 use roadstead_oci::{ByteRange, Digest, RangeRequest, RepositoryName};
 use roadstead_registry::{Error, OpenBlob};
@@ -18,6 +18,10 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> 
     let blob = call.registry().open_blob(&call.caller, name, digest).await?;
     if let Some(settled) = conditional::settle(&call.headers, digest, Keep::Forever)? {
         return Ok(settled);
+    }
+    // The client asks there for the range that it asks for here.
+    if let Some(url) = call.elsewhere(&blob).await {
+        return redirect(digest, &url);
     }
     let wanted = call.header(&RANGE).filter(|_| conditional::range_counts(&call.headers, digest));
     match wanted.map_or(RangeRequest::Whole, |header| ByteRange::parse(header, blob.size)) {
@@ -54,6 +58,15 @@ pub(super) async fn delete(call: &Call, name: &RepositoryName, digest: &Digest) 
     }
     call.registry().delete_blob(&call.caller, name, digest).await?;
     Ok(empty(StatusCode::ACCEPTED))
+}
+
+/// 307: the next request has to ask here again, for the URL is good for a while only.
+fn redirect(digest: &Digest, url: &str) -> Answer {
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    set(&mut response, LOCATION, url)?;
+    set(&mut response, CONTENT_DIGEST, &digest.to_string())?;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 fn with_head(status: StatusCode, digest: &Digest, length: u64, body: Body) -> Answer {

@@ -1,5 +1,6 @@
 //! What a handler gets of a request, and the pieces that answers are made of.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use roadstead_oci::{Digest, Query, RepositoryName};
-use roadstead_registry::{ByteStream, Caller, Registry};
+use roadstead_registry::{ByteStream, Caller, OpenBlob, Registry};
 use tokio_util::sync::CancellationToken;
 
-use super::{OciApi, caller};
+use super::OciApi;
 use crate::bounds::{Bounds, Place, Whole};
 use crate::error_table::Failure;
 use crate::inbound::Inbound;
@@ -21,22 +22,32 @@ use crate::inbound::Inbound;
 /// The digest of what is answered, or was made.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// The client behind a proxy, as the proxy tells it.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// The head of one request of a known route.
 pub(crate) struct Call {
     api: OciApi,
     pub(super) caller: Caller,
     pub(super) headers: HeaderMap,
     pub(super) query: Query,
+    remote: IpAddr,
 }
 
 impl Call {
-    pub(super) fn new(api: OciApi, head: Parts) -> Result<Self, Failure> {
+    pub(super) fn new(api: OciApi, caller: Caller, head: Parts, remote: IpAddr) -> Result<Self, Failure> {
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
-        Ok(Self { api, caller: caller(), headers: head.headers, query })
+        Ok(Self { api, caller, headers: head.headers, query, remote })
     }
 
     pub(super) fn registry(&self) -> &Arc<Registry> {
         &self.api.registry
+    }
+
+    /// Where the client reads a blob by itself, if it should.
+    pub(super) async fn elsewhere(&self, blob: &OpenBlob) -> Option<String> {
+        let redirects = self.api.redirects.as_ref()?;
+        redirects.url(blob, self.remote, self.headers.get(&FORWARDED_FOR)).await
     }
 
     /// Room for the body of a blob on its way out.

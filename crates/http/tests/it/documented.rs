@@ -75,12 +75,17 @@ async fn every_metric() {
     assert!(metrics.text().contains("roadstead_worker_backlog{worker=\"busy\"} 3.0\n"), "{}", metrics.text());
     assert!(metrics.text().contains("roadstead_worker_done_total{worker=\"busy\"} 2\n"), "{}", metrics.text());
     assert!(metrics.text().contains("roadstead_worker_oldest_seconds{worker=\"busy\"} 7.0\n"), "{}", metrics.text());
+    metrics.show_password_hashes(|| 7);
     metrics.show_lost_log_lines(|| 7);
     assert!(metrics.text().contains("roadstead_log_lines_lost_total 7\n"), "{}", metrics.text());
     metrics.show_damage(|| vec![DamageCount { location: "eu".into(), kind: Kind::WrongHash, objects: 4 }]);
     let line = "roadstead_damaged_objects{location=\"eu\",kind=\"wrong_hash\"} 4.0\n";
     assert!(metrics.text().contains(line), "{}", metrics.text());
+    metrics.show_sources(|| vec![("htpasswd".into(), false)]);
+    let line = "roadstead_identity_source_current{source=\"htpasswd\"} 0\n";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
     let all = &exported(of_the_server.text()) | &exported(&metrics.text());
+    let all = &all | &exported(&crate::tls::metrics().await);
     assert_eq!(all, documented());
 }
 

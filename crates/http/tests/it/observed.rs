@@ -1,33 +1,13 @@
 //! What operators see of requests: ids, the access log, metrics.
 
-use std::cell::RefCell;
-use std::io::Write;
 use std::sync::Once;
 
 use axum::Router;
 use axum::routing::get;
+use roadstead_testkit::ThreadLog;
 use serde_json::Value;
 
 use crate::wire::Running;
-
-thread_local! {
-    /// What the tests of this thread have logged. Each test has a thread, on which its runtime and all of its server run.
-    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Writes to the log of the thread that logs.
-struct ThreadLog;
-
-impl Write for ThreadLog {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Logs as JSON. One subscriber for the process, there before anything logs: one for each test would come too late for
 /// events that another test has already met without.
@@ -38,7 +18,7 @@ pub(crate) fn log() {
 
 /// The lines of the access log.
 fn access_log() -> Vec<Value> {
-    let lines = LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap());
+    let lines = ThreadLog::text();
     lines.lines().map(|l| serde_json::from_str(l).unwrap()).filter(|l: &Value| l["target"] == "access").collect()
 }
 

@@ -51,6 +51,17 @@ impl Running {
         Self { addr, health, stop, ended: tokio::spawn(bound.run(stops)) }
     }
 
+    /// Serves what `change` makes of an app of `api`.
+    pub(crate) async fn over(api: Router, change: impl FnOnce(App) -> App) -> Self {
+        let health = Health::new(Vec::new());
+        let app = change(App::new(health.clone(), Metrics::new("1.2.3"), api));
+        let settings = Settings::new(SocketAddr::from_str("127.0.0.1:0").unwrap());
+        let bound = Server::new(settings, app).bind().await.unwrap();
+        let addr = bound.local_addr();
+        let (stop, stops) = mpsc::unbounded();
+        Self { addr, health, stop, ended: tokio::spawn(bound.run(stops)) }
+    }
+
     pub(crate) fn stop(&self, stop: Stop) {
         self.stop.unbounded_send(stop).unwrap();
     }
@@ -217,4 +228,30 @@ pub(crate) fn http2_request(
 /// All of an HTTP/2 answer's body.
 pub(crate) async fn collect(response: http::Response<hyper::body::Incoming>) -> Bytes {
     response.into_body().collect().await.unwrap().to_bytes()
+}
+
+/// A connection over TLS by a client that offers these protocols.
+pub(crate) async fn tls(
+    addr: SocketAddr,
+    authority: &str,
+    name: &str,
+    protocols: &[&[u8]],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let name = name.to_owned().try_into().unwrap();
+    connector.connect(name, TcpStream::connect(addr).await.unwrap()).await.unwrap()
+}
+
+/// HTTP/2 on a connection that is there.
+pub(crate) async fn http2_over(
+    stream: tokio_rustls::client::TlsStream<TcpStream>,
+) -> (hyper::client::conn::http2::SendRequest<Full<Bytes>>, impl Future<Output = hyper::Result<()>>) {
+    hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap()
 }

@@ -2,7 +2,7 @@
 //!
 //! Both are this test binary again, with a test of its own that is otherwise ignored.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -78,9 +78,16 @@ fn run(program: &str, directory: &Path) -> Child {
         .args(["--exact", &format!("child::{program}"), "--ignored", "--nocapture"])
         .env(DIRECTORY, directory)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// What an ended child complained of.
+fn complaint(child: &mut Child) -> String {
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
 }
 
 /// Runs a writer on `directory`, kills it once it acknowledged `wanted` commits, and returns all it acknowledged.
@@ -99,7 +106,7 @@ pub(crate) fn kill_after(directory: &Path, wanted: usize) -> Vec<i64> {
         }
     }
     child.wait().unwrap();
-    assert!(acknowledged.len() >= wanted, "the child ended by itself");
+    assert!(acknowledged.len() >= wanted, "the child ended by itself: {}", complaint(&mut child));
     acknowledged
 }
 
@@ -120,7 +127,7 @@ pub(crate) fn read(directory: &Path) -> Read {
         return Read::Refused(reason.to_owned());
     }
     if !text.contains("opened ") {
-        return Read::Died(text);
+        return Read::Died(text + &String::from_utf8_lossy(&output.stderr));
     }
     let found = text.lines().filter_map(|line| line.split_once("found ")?.1.parse().ok());
     Read::Found(found.collect())

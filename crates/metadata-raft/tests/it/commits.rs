@@ -1,9 +1,10 @@
 //! Commits and questions on a healthy node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use roadstead_metadata::{BATCH_BYTES, Batch, CommitError, Freshness, Sql, Statement, Status, Value};
-use roadstead_metadata_raft::RaftSql;
+use roadstead_metadata::{BATCH_BYTES, Batch, CommitError, Freshness, QueryError, Sql, Statement, Status, Value};
+use roadstead_metadata_raft::{Options, RaftSql, Timings};
 use uuid::Uuid;
 
 use crate::support::{batch, commit, ids, insert, open, options};
@@ -38,6 +39,22 @@ async fn a_failing_statement_undoes_the_whole_batch() {
     assert!(matches!(failed, Err(CommitError::Failed(_))), "{failed:?}");
     assert_eq!(ids(&sql).await, [1]);
     assert_eq!(sql.status(), Status::Writable);
+    sql.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_not_waited_for_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    let timings = Timings { query: Duration::from_millis(100), ..options.timings.clone() };
+    let sql = RaftSql::open(Options { timings, ..options }).await.unwrap();
+    let long =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000000) SELECT max(i) FROM n";
+    for freshness in [Freshness::Local, Freshness::Latest] {
+        let refused = sql.query(freshness, Statement::new(long, vec![])).await;
+        assert!(matches!(&refused, Err(QueryError::Unavailable(why)) if why.contains("0.1 s")), "{refused:?}");
+    }
+    sql.ping().await.unwrap();
     sql.shutdown().await;
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod damaged_log;
 mod disk_full;
+mod large_log;
 mod opening;
 mod suite;
 mod support;

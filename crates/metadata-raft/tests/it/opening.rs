@@ -184,3 +184,21 @@ async fn a_directory_belongs_to_one_installation() {
     let refused = RaftSql::open(options(used.path())).await.unwrap_err();
     assert!(matches!(refused, OpenError::Identity(_)), "{refused}");
 }
+
+/// As a backup that is restored under a running server leaves it: what is known of the database that is open says
+/// nothing of the copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_in_the_place_of_an_open_directory_is_not_vouched_for() {
+    let root = tempfile::tempdir().unwrap();
+    let (here, away) = (root.path().join("metadata"), root.path().join("away"));
+    for replaced in [false, true] {
+        let sql = open(&here).await;
+        commit(&sql, vec![insert(i64::from(replaced))]).await.unwrap();
+        if replaced {
+            fs::rename(&here, &away).unwrap();
+            copy_tree(&away, &here);
+        }
+        sql.shutdown().await;
+        assert_eq!(here.join("clean-stop.json").exists(), !replaced);
+    }
+}

@@ -1,7 +1,7 @@
 //! Blobs, and the links of repositories to them.
 
 use super::sql;
-use crate::{Freshness, Millis, QueryError, Sql, Statement, Value};
+use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
 use roadstead_oci::Digest;
 use uuid::Uuid;
 
@@ -24,8 +24,11 @@ sql! {
         JOIN repository_blob rb ON rb.repository_id = r.id LEFT JOIN placement p ON p.digest = rb.digest \
         WHERE r.name = $1 AND rb.digest = $2";
     LINKED = "SELECT digest, size FROM repository_blob WHERE repository_id = $1 AND digest IN ($2)";
+    COPIED = "SELECT rb.digest, rb.size FROM repository r JOIN repository_blob rb ON rb.repository_id = r.id \
+        WHERE r.name = $1 AND rb.digest IN ($2) \
+        AND EXISTS (SELECT 1 FROM placement p WHERE p.digest = rb.digest)";
     ANYWHERE = "SELECT r.id, r.name FROM repository_blob rb JOIN repository r ON r.id = rb.repository_id \
-        WHERE rb.digest = $1 AND rb.repository_id > $2 ORDER BY rb.repository_id LIMIT $3";
+        WHERE rb.digest = $1 AND rb.repository_id > $2 AND r.name < '~' ORDER BY rb.repository_id LIMIT $3";
     USED_BY = "SELECT mb.manifest FROM manifest_blob mb \
         WHERE mb.repository_id = $1 AND mb.blob = $2 ORDER BY mb.manifest LIMIT 1";
 }
@@ -93,7 +96,17 @@ pub async fn places(
 /// Which of `digests` the repository links, with their sizes.
 pub async fn linked(sql: &dyn Sql, repository: Uuid, digests: &[Digest]) -> Result<Vec<(Digest, u64)>, QueryError> {
     let list = Value::List(digests.iter().map(Value::from).collect());
-    let rows = sql.query(Freshness::Latest, Statement::new(LINKED, vec![repository.into(), list])).await?;
+    sizes(&sql.query(Freshness::Latest, Statement::new(LINKED, vec![repository.into(), list])).await?)
+}
+
+/// Asks which of `digests` the repository called `name` links and some location has a copy of, with their sizes. What
+/// scrub found lost or damaged has none, and comes back by a push.
+pub(super) fn copied(name: &str, digests: &[Digest]) -> Statement {
+    let list = Value::List(digests.iter().map(Value::from).collect());
+    Statement::new(COPIED, vec![name.into(), list])
+}
+
+pub(super) fn sizes(rows: &[Row]) -> Result<Vec<(Digest, u64)>, QueryError> {
     rows.iter().map(|row| Ok((row.digest(0)?, row.integer(1)? as u64))).collect()
 }
 

@@ -5,7 +5,7 @@
 //! out wrong is put right, so that it is not met again.
 
 use super::sql;
-use crate::{Freshness, Millis, QueryError, Sql, Statement, Value};
+use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
 use roadstead_oci::Digest;
 use uuid::Uuid;
 
@@ -120,7 +120,7 @@ pub async fn waiting(sql: &dyn Sql, before: Millis) -> Result<Waiting, QueryErro
     for rows in sql.query_many(Freshness::Latest, questions.into()).await? {
         let Some(row) = rows.first() else { continue };
         waiting.count += row.integer(0)? as u64;
-        let oldest = if row.is_null(1) { None } else { Some(row.integer(1)?) };
+        let oldest = row.given(1, Row::integer)?;
         waiting.oldest = [waiting.oldest, oldest].into_iter().flatten().min();
     }
     Ok(waiting)

@@ -72,6 +72,8 @@ sql! {
         AND EXISTS (SELECT 1 FROM placement p WHERE p.location_id = d.location_id AND p.object_key = d.object_key) \
         ORDER BY d.found_at, d.object_key LIMIT $2";
     FORGET_UNREADABLE = "DELETE FROM damage WHERE location_id = $1 AND kind = 3";
+    FORGET_NAMELESS = "DELETE FROM damage WHERE location_id = $1 AND kind = 4 AND digest IS NULL";
+    ORPHANS = "SELECT count(*) FROM damage WHERE location_id = $1 AND kind = 4 AND digest IS NOT NULL";
     COUNTS = "SELECT kind, count(*) FROM damage WHERE location_id = $1 GROUP BY kind";
     PAGE = "SELECT object_key, digest, kind, found_at FROM damage \
         WHERE location_id = $1 AND object_key > $2 AND kind <= 3 ORDER BY object_key LIMIT $3";
@@ -272,6 +274,17 @@ pub fn forget(location: Uuid, object_keys: &[String], kind: Kind) -> Statement {
 /// Forgets which objects could not be read: they are about to be tried again.
 pub fn forget_unreadable(location: Uuid) -> Statement {
     Statement::new(FORGET_UNREADABLE, vec![location.into()])
+}
+
+/// Forgets orphans that tell no digest: they stay where they are, and are about to be looked for again.
+pub fn forget_nameless(location: Uuid) -> Statement {
+    Statement::new(FORGET_NAMELESS, vec![location.into()])
+}
+
+/// How many orphans of a location could go to the reaper some time.
+pub async fn orphans(sql: &dyn Sql, location: Uuid) -> Result<u64, QueryError> {
+    let rows = sql.query(Freshness::Latest, Statement::new(ORPHANS, vec![location.into()])).await?;
+    rows.first().map_or(Ok(0), |row| Ok(row.integer(0)? as u64))
 }
 
 /// How many objects of a location are recorded, by kind.

@@ -1,7 +1,7 @@
 //! Locations: configured, named instances of storage engines. Their ids are permanent.
 
-use super::sql;
-use crate::{Freshness, Millis, QueryError, Sql, Statement};
+use super::{at_hand, sql};
+use crate::{Millis, QueryError, Sql, Statement};
 use uuid::Uuid;
 
 sql! {
@@ -26,9 +26,9 @@ pub fn add(location: &LocationRecord, at: Millis) -> Statement {
     Statement::new(ADD, vec![(*id).into(), name.as_str().into(), (*replica as i64).into(), at.into()])
 }
 
-/// All locations, by name.
+/// All locations, by name. Known without a leader or a primary, too.
 pub async fn all(sql: &dyn Sql) -> Result<Vec<LocationRecord>, QueryError> {
-    let rows = sql.query(Freshness::Latest, Statement::new(ALL, vec![])).await?;
+    let rows = at_hand(sql, Statement::new(ALL, vec![])).await?;
     rows.iter()
         .map(|row| {
             Ok(LocationRecord { id: row.id(0)?, name: row.text(1)?.to_owned(), replica: row.integer(2)? as u64 })

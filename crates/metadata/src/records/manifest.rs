@@ -1,6 +1,6 @@
 //! Manifests: their content, the rows of a repository, and what they reference.
 
-use super::{sql, untagged};
+use super::{blob, repository, sql, untagged};
 use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
 use bytes::Bytes;
 use roadstead_oci::{Digest, Reference};
@@ -18,7 +18,8 @@ sql! {
     CLEAR_BLOBS = "DELETE FROM manifest_blob WHERE repository_id = $1 AND manifest = $2";
     CLEAR_CHILDREN = "DELETE FROM manifest_child WHERE repository_id = $1 AND manifest = $2";
     PUT_BLOBS = "INSERT INTO manifest_blob (repository_id, manifest, blob) SELECT $1, $2, digest \
-        FROM repository_blob WHERE repository_id = $3 AND digest IN ($4)";
+        FROM repository_blob WHERE repository_id = $3 AND digest IN ($4) \
+        AND EXISTS (SELECT 1 FROM placement p WHERE p.digest = repository_blob.digest)";
     PUT_CHILDREN = "INSERT INTO manifest_child (repository_id, manifest, child) SELECT $1, $2, digest \
         FROM manifest WHERE repository_id = $3 AND digest IN ($4)";
     GUARD_BLOBS = "INSERT INTO guard (ok) SELECT 0 WHERE $1 <> \
@@ -51,7 +52,8 @@ sql! {
     STAT_BY_TAG = "SELECT m.digest, m.media_type, m.size, m.untagged_since FROM repository r \
         JOIN tag t ON t.repository_id = r.id JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest \
         WHERE r.name = $1 AND t.name = $2";
-    PRESENT = "SELECT digest FROM manifest WHERE repository_id = $1 AND digest IN ($2)";
+    PRESENT = "SELECT m.digest FROM repository r JOIN manifest m ON m.repository_id = r.id \
+        WHERE r.name = $1 AND m.digest IN ($2)";
     PARENT = "SELECT manifest FROM manifest_child WHERE repository_id = $1 AND child = $2 ORDER BY manifest LIMIT 1";
 }
 
@@ -205,7 +207,7 @@ fn free_blobs(repository: Uuid, digest: &Digest, at: Millis) -> Statement {
 }
 
 fn stat_of(row: &Row) -> Result<ManifestStat, QueryError> {
-    let untagged_since = if row.is_null(3) { None } else { Some(row.integer(3)?) };
+    let untagged_since = row.given(3, Row::integer)?;
     let (digest, media_type) = (row.digest(0)?, row.text(1)?.to_owned());
     Ok(ManifestStat { digest, media_type, size: row.integer(2)? as u64, untagged_since })
 }
@@ -250,11 +252,28 @@ pub async fn stat(
     rows.first().map(stat_of).transpose()
 }
 
-/// Which of `digests` are manifests of the repository.
-pub async fn present(sql: &dyn Sql, repository: Uuid, digests: &[Digest]) -> Result<Vec<Digest>, QueryError> {
-    let list = Value::List(digests.iter().map(Value::from).collect());
-    let rows = sql.query(Freshness::Latest, Statement::new(PRESENT, vec![repository.into(), list])).await?;
-    rows.iter().map(|row| row.digest(0)).collect()
+/// What a repository has of what a manifest names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Had {
+    /// Its id, if there is one.
+    pub repository: Option<Uuid>,
+    /// Those that are manifests of it.
+    pub manifests: Vec<Digest>,
+    /// Those that are blobs that it links and some location has a copy of, with their sizes.
+    pub blobs: Vec<(Digest, u64)>,
+}
+
+/// What the repository called `name` has of these manifests and blobs: one round trip.
+pub async fn had(sql: &dyn Sql, name: &str, manifests: &[Digest], blobs: &[Digest]) -> Result<Had, QueryError> {
+    let list = Value::List(manifests.iter().map(Value::from).collect());
+    let present = Statement::new(PRESENT, vec![name.into(), list]);
+    let questions = vec![repository::named(name), present, blob::copied(name, blobs)];
+    let answers = sql.query_many(Freshness::Latest, questions).await?;
+    let [of_repository, of_manifests, of_blobs] = &answers[..] else {
+        return Err(QueryError::Failed(format!("{} answers to three questions", answers.len())));
+    };
+    let manifests = of_manifests.iter().map(|row| row.digest(0)).collect::<Result<_, _>>()?;
+    Ok(Had { repository: repository::id(of_repository)?, manifests, blobs: blob::sizes(of_blobs)? })
 }
 
 /// One index of the repository that names the manifest, if any.

@@ -141,7 +141,7 @@ pub async fn get(sql: &dyn Sql, location: Uuid) -> Result<Option<History>, Query
 
 fn run(row: &Row) -> Result<Run, QueryError> {
     let count = |index| row.integer(index).map(|count| count as u64);
-    let optional = |index| if row.is_null(index) { Ok(None) } else { row.integer(index).map(Some) };
+    let optional = |index| row.given(index, Row::integer);
     let phase = match row.integer(5)? {
         0 => Phase::Damage,
         1 => Phase::Placements,

@@ -135,8 +135,13 @@ pub fn remove(repository: Uuid, digests: &[Digest], before: Millis, now: Millis)
         Statement::new(FREE_CHILDREN, vec![before(), before(), due(), id(), id(), list(), before()]),
         Statement::new(FREE_REFERRERS, vec![before(), before(), due(), id(), id(), list(), before()]),
         Statement::new(DROP, vec![id(), list(), before()]),
-        Statement::new(DROP_CONTENT, vec![list()]),
+        drop_content(digests),
     ]
+}
+
+/// Removes the content of manifests that no repository has any more.
+pub(super) fn drop_content(digests: &[Digest]) -> Statement {
+    Statement::new(DROP_CONTENT, vec![list(digests)])
 }
 
 fn list(digests: &[Digest]) -> Value {

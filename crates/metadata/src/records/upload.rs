@@ -145,7 +145,7 @@ fn record(row: &Row) -> Result<UploadRecord, QueryError> {
         parts: parts(row.text(6)?)?,
         created_at: row.integer(7)?,
         updated_at: row.integer(8)?,
-        closed_at: if row.is_null(9) { None } else { Some(row.integer(9)?) },
+        closed_at: row.given(9, Row::integer)?,
     })
 }
 

@@ -7,12 +7,17 @@
 // Test code that stands in a library: a clause fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bookkeeping;
 mod commits;
+mod identities;
+mod identity_races;
 mod limits;
 mod lists;
 mod queries;
 mod races;
+mod removals;
 mod schema;
+mod tokens;
 mod values;
 
 use std::any::Any;
@@ -23,12 +28,17 @@ use uuid::Uuid;
 
 use crate::{Batch, CommitError, Committed, Freshness, Migration, Millis, Row, Rows, Sql, Statement, Value, migrate};
 
+pub use bookkeeping::*;
 pub use commits::*;
+pub use identities::*;
+pub use identity_races::*;
 pub use limits::*;
 pub use lists::*;
 pub use queries::*;
 pub use races::*;
+pub use removals::*;
 pub use schema::*;
+pub use tokens::*;
 pub use values::*;
 
 /// An engine under test, empty and writable, with whatever must live as long as it (directory, server).
@@ -63,11 +73,44 @@ pub async fn on_tables<C: AsyncFnOnce(Arc<dyn Sql>)>(subject: Subject, clause: C
     clause(subject.sql.clone()).await;
 }
 
-/// Makes one test of each clause. `$make` is the path of an `async fn() -> Subject`.
+/// Makes one test of each clause. `$make` is the path of an `async fn() -> Subject`; after `optional`, of one that answers
+/// `None`, and has said so, where the server that it needs is absent.
 #[macro_export]
 macro_rules! conformance {
     ($make:path) => {
-        $crate::conformance! { @each $make, on_empty: migrations_apply_once, the_schema_applies_twice }
+        async fn present() -> Option<$crate::suite::Subject> {
+            Some($make().await)
+        }
+        $crate::conformance! { optional present }
+    };
+    (optional $make:path) => {
+        $crate::conformance! { @each $make, on_empty: migrations_apply_once, an_older_program_runs_beside_what_only_adds, the_schema_applies_twice }
+        $crate::conformance! { @each $make, on_empty:
+            what_scrub_finds_is_recorded_and_heals,
+            an_orphan_is_a_pushs_or_the_reapers,
+            a_run_of_scrub_is_saved_by_one,
+            what_nothing_holds_is_told_and_goes,
+        }
+        $crate::conformance! { @each $make, on_empty:
+            identities_come_and_go,
+            a_namespace_is_claimed_with_what_is_in_it,
+            facts_tell_what_a_decision_needs,
+            what_changes_access_raises_its_revision,
+            tokens_and_keys_are_kept,
+            what_was_made_with_a_token_ends_with_it,
+            the_catalog_is_what_one_may_see,
+            immutable_tags_stay,
+            an_organization_keeps_an_owner,
+            a_system_admin_stays,
+            a_name_is_a_users_or_an_organizations,
+            a_refresh_token_is_used_once,
+            a_family_of_refresh_tokens_ends_whole,
+            a_grant_and_the_end_of_its_team_leave_nothing,
+        }
+        $crate::conformance! { @each $make, on_empty:
+            a_removed_repository_goes_in_parts,
+            a_push_is_before_the_removal_of_its_repository_or_refused,
+        }
         $crate::conformance! { @each $make, on_tables:
             a_batch_happens_whole,
             a_failed_guard_aborts_everything,
@@ -103,6 +146,8 @@ macro_rules! conformance {
             concurrent_increments_lose_nothing,
             a_push_and_a_collector_never_both_win,
             of_two_moves_of_a_tag_one_wins,
+            a_mount_and_a_deletion_never_both_win,
+            a_lease_has_one_owner,
             a_job_is_claimed_once,
             what_is_kept_under_a_revision_is_never_older_than_what_was_acknowledged,
         }
@@ -111,17 +156,18 @@ macro_rules! conformance {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $clause() {
-                $crate::suite::$on($make().await, $crate::suite::$clause).await;
+                let Some(subject) = $make().await else { return };
+                $crate::suite::$on(subject, $crate::suite::$clause).await;
             }
         )*
     };
 }
 
 /// The tables that clauses use.
-pub const TABLES: &[Migration] = &[Migration {
-    version: 1,
-    name: "suite",
-    sqlite: &[
+pub const TABLES: &[Migration] = &[Migration::new(
+    1,
+    "suite",
+    &[
         "CREATE TABLE item (k BIGINT NOT NULL PRIMARY KEY, v TEXT)",
         "CREATE TABLE content (k BIGINT NOT NULL PRIMARY KEY, bytes BLOB, words TEXT)",
         "CREATE TABLE parent (id BIGINT NOT NULL PRIMARY KEY)",
@@ -132,7 +178,7 @@ pub const TABLES: &[Migration] = &[Migration {
          version BIGINT NOT NULL, PRIMARY KEY (repository, name))",
         "CREATE TABLE job (id BIGINT NOT NULL PRIMARY KEY, owner BIGINT)",
     ],
-}];
+)];
 
 /// The time at which everything happens in the suite.
 const AT: Millis = 1_750_000_000_000;
@@ -199,12 +245,17 @@ mod tests {
         let named = include_str!("mod.rs").split_once("macro_rules! conformance").unwrap().1;
         let named: Vec<_> = named.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
         let rooms = [
+            include_str!("bookkeeping.rs"),
             include_str!("commits.rs"),
+            include_str!("identities.rs"),
+            include_str!("identity_races.rs"),
             include_str!("limits.rs"),
             include_str!("lists.rs"),
             include_str!("queries.rs"),
             include_str!("races.rs"),
+            include_str!("removals.rs"),
             include_str!("schema.rs"),
+            include_str!("tokens.rs"),
             include_str!("values.rs"),
         ];
         for clause in rooms.iter().flat_map(|room| room.split("\npub async fn ").skip(1)) {

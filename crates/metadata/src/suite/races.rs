@@ -64,7 +64,7 @@ pub async fn concurrent_increments_lose_nothing(sql: Arc<dyn Sql>) {
 }
 
 /// Two commits at the same moment; how many of them happened.
-async fn both(sql: &Arc<dyn Sql>, one: Vec<Statement>, other: Vec<Statement>) -> [bool; 2] {
+pub(super) async fn both(sql: &Arc<dyn Sql>, one: Vec<Statement>, other: Vec<Statement>) -> [bool; 2] {
     let meet = Arc::new(tokio::sync::Barrier::new(2));
     let start = |statements: Vec<Statement>| {
         let (sql, meet) = (sql.clone(), meet.clone());
@@ -81,6 +81,12 @@ async fn both(sql: &Arc<dyn Sql>, one: Vec<Statement>, other: Vec<Statement>) ->
     [one.await.unwrap(), other.await.unwrap()]
 }
 
+/// What stands between a guard and what it guards, so that two commits meet there: statements that do nothing.
+fn meanwhile(guard: Statement, then: impl IntoIterator<Item = Statement>) -> Vec<Statement> {
+    let idle = (0..60i64).map(|k| say("DELETE FROM content WHERE k = $1", [(-1 - k).into()]));
+    [guard].into_iter().chain(idle).chain(then).collect()
+}
+
 /// A push (guard: the blob is there; insert a reference) against a collector (guard: no reference; delete the
 /// blob). Below serializable isolation both would win and leave a reference to nothing.
 pub async fn a_push_and_a_collector_never_both_win(sql: Arc<dyn Sql>) {
@@ -90,8 +96,8 @@ pub async fn a_push_and_a_collector_never_both_win(sql: Arc<dyn Sql>) {
     let delete = "DELETE FROM parent WHERE id = $1";
     commit(&*sql, (0..60i64).map(|id| say("INSERT INTO parent(id) VALUES ($1)", [id.into()]))).await;
     for id in 0..60i64 {
-        let push = vec![say(there, [id.into()]), say(refer, [id.into(), id.into()])];
-        let collect = vec![say(unreferenced, [id.into()]), say(delete, [id.into()])];
+        let push = meanwhile(say(there, [id.into()]), [say(refer, [id.into(), id.into()])]);
+        let collect = meanwhile(say(unreferenced, [id.into()]), [say(delete, [id.into()])]);
         let won = both(&sql, push, collect).await;
         assert!(won[0] != won[1], "push {}, collector {}: exactly one may win", won[0], won[1]);
     }
@@ -106,12 +112,51 @@ pub async fn of_two_moves_of_a_tag_one_wins(sql: Arc<dyn Sql>) {
     let to = "UPDATE tag SET target = $1, version = $2 WHERE repository = 1 AND name = 'latest'";
     commit(&*sql, [say("INSERT INTO tag(repository, name, target, version) VALUES (1, 'latest', '', 0)", [])]).await;
     for version in 0..40i64 {
-        let shift = |target: &str| vec![say(from, [version.into()]), say(to, [target.into(), (version + 1).into()])];
+        let shift =
+            |target: &str| meanwhile(say(from, [version.into()]), [say(to, [target.into(), (version + 1).into()])]);
         let won = both(&sql, shift("left"), shift("right")).await;
         assert!(won[0] != won[1], "exactly one move from version {version} may win");
         let row = &ask(&*sql, "SELECT target, version FROM tag", []).await[0];
         let winner = if won[0] { "left" } else { "right" };
         assert_eq!((row.text(0).unwrap(), row.integer(1).unwrap()), (winner, version + 1));
+    }
+}
+
+/// A mount (guard: the source links the blob; insert a link) against a deletion of the source's link, which was the last
+/// (delete it; guard: no other; delete the blob).
+pub async fn a_mount_and_a_deletion_never_both_win(sql: Arc<dyn Sql>) {
+    let linked = "INSERT INTO guard(ok) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM link WHERE id = $1 AND parent = $2)";
+    let link = "INSERT INTO link(id, parent) VALUES ($1, $2)";
+    let unlink = "DELETE FROM link WHERE id = $1";
+    let last = "INSERT INTO guard(ok) SELECT 0 WHERE EXISTS (SELECT 1 FROM link WHERE parent = $1)";
+    let delete = "DELETE FROM parent WHERE id = $1";
+    for blob in 0..40i64 {
+        let (source, target) = (2 * blob, 2 * blob + 1);
+        let to = |id: i64| say(link, [id.into(), blob.into()]);
+        commit(&*sql, [say("INSERT INTO parent(id) VALUES ($1)", [blob.into()]), to(source)]).await;
+        let mount = meanwhile(say(linked, [source.into(), blob.into()]), [to(target)]);
+        let [unlink, last] = [say(unlink, [source.into()]), say(last, [blob.into()])];
+        let deletion = [vec![unlink], meanwhile(last, [say(delete, [blob.into()])])].concat();
+        let won = both(&sql, mount, deletion).await;
+        assert!(won[0] != won[1], "mount {}, deletion {}: exactly one may win", won[0], won[1]);
+    }
+    let dangling = ask(&*sql, "SELECT id FROM link WHERE parent NOT IN (SELECT id FROM parent)", []).await;
+    assert!(dangling.is_empty(), "links to nothing: {dangling:?}");
+}
+
+/// Two that saw the same owner stand still for its term and now claim its lease: one gets it.
+pub async fn a_lease_has_one_owner(sql: Arc<dyn Sql>) {
+    let still = "INSERT INTO guard(ok) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = 1 AND owner = $1)";
+    let claim = "UPDATE job SET owner = $1 WHERE id = 1";
+    let mut owner = 0i64;
+    commit(&*sql, [say("INSERT INTO job(id, owner) VALUES (1, $1)", [owner.into()])]).await;
+    for round in 1..=40i64 {
+        let by = |claimant: i64| meanwhile(say(still, [owner.into()]), [say(claim, [claimant.into()])]);
+        let claimants = [2 * round, 2 * round + 1];
+        let won = both(&sql, by(claimants[0]), by(claimants[1])).await;
+        assert!(won[0] != won[1], "the lease of {owner} went to {claimants:?}, {won:?}");
+        owner = if won[0] { claimants[0] } else { claimants[1] };
+        assert_eq!(number(&*sql, "SELECT owner FROM job", []).await, owner);
     }
 }
 

@@ -93,6 +93,9 @@ fn what_is_no_json_object_is_refused_as_a_whole() {
     let bytes = [b"{\"x\":\"", &[0xff][..], b"\"}"].concat();
     assert!(Manifest::parse(Some("a/b"), &bytes).unwrap_err().to_string().starts_with("the document is not UTF-8"));
     assert!(refused(None, "{").to_string().starts_with("the document is not a JSON object: EOF"));
+    assert_eq!(refused(None, " [] ").to_string(), "the document is not a JSON object: it is \"[]\"");
+    let long = refused(None, &format!("\"{}\"", "a".repeat(5_000))).to_string();
+    assert!(long.len() < 200 && long.contains("(5002 bytes)"), "{long}");
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! One request that adds bytes to a session.
 //!
 //! The attempt runs on a task of its own: when the client's connection breaks, what arrived is still made durable and
-//! acknowledged in the row. Every [`Limits::step`](crate::Limits::step) bytes the offset, the hash and the parts are
-//! committed; the fsync of a step runs while the next one arrives. After any other failure no staged byte stays that
-//! the row does not name.
+//! acknowledged in the row. Every [`Limits::step`](crate::Limits::step) bytes, or more where that would make too many
+//! objects, a step ends: its fsync runs, or its object is made, while the next one arrives, and as soon as that is done
+//! the offset, the hash and the parts are committed, however slowly the client goes on. After any other failure no
+//! staged byte stays that the row does not name.
 
 use std::sync::Arc;
 
 use roadstead_metadata::records::upload::{self, UploadRecord};
 use roadstead_oci::{Hasher, RepositoryName};
 use roadstead_storage::Location;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use super::sessions::Turn;
@@ -31,7 +32,7 @@ impl Registry {
         chunk: Chunk,
         body: ByteStream,
     ) -> Result<UploadProgress> {
-        let name = self.access(caller, Action::Push, name)?;
+        let name = self.access(caller, Action::Push, name).await?;
         self.writable()?;
         self.session(&name, session).await?.check(&chunk)?;
         let (registry, session) = (self.clone(), session.to_owned());
@@ -68,9 +69,12 @@ pub(super) struct Attempt<'a> {
     began_at: u64,
     /// Where what the stage has open begins to be of this attempt.
     opened_at: u64,
-    /// A step whose fsync is under way, and the row to commit once it is done.
-    pending: Option<(JoinHandle<std::result::Result<(), roadstead_storage::Error>>, UploadRecord)>,
+    /// A step that is being made durable, and the row to commit once it is.
+    pending: Option<(JoinHandle<Durable>, UploadRecord)>,
 }
+
+/// How the task ended that made a step durable.
+type Durable = std::result::Result<(), roadstead_storage::Error>;
 
 impl<'a> Attempt<'a> {
     /// Takes the session over and opens it where it stands.
@@ -90,7 +94,8 @@ impl<'a> Attempt<'a> {
         };
         let parts = session.row.as_ref().map(|row| row.parts.clone()).unwrap_or_default();
         let hasher = registry.running_hash(&session, &location).await?;
-        let stage = Stage::new(location.engine.clone(), registry.clock.clone(), id, registry.incarnation, parts);
+        let (engine, clock, most) = (location.engine.clone(), registry.clock.clone(), registry.limits.pieces);
+        let stage = Stage::new(engine, clock, id, registry.incarnation, parts, most);
         let began_at = session.received();
         Ok(Self { registry, turn, session, location, stage, hasher, began_at, opened_at: began_at, pending: None })
     }
@@ -102,8 +107,9 @@ impl<'a> Attempt<'a> {
         let announced = chunk.announced();
         let mut pump = Pump::new(body, self.turn.stop.clone());
         loop {
-            let step = step_within(announced, self.taken(), self.registry.limits.step);
-            let pumped = pump.advance(&mut self.hasher, self.stage.writer().await?, step).await;
+            let step = step_within(announced, self.taken(), self.stage.step(self.registry.limits.step));
+            // What is wrong with the step before comes first: the row may name it, and then nothing of it may go.
+            let pumped = self.advance(&mut pump, step).await?;
             check_not_beyond(announced, self.taken())?;
             self.registry.check_size(self.hasher.length())?;
             if !pumped? {
@@ -111,6 +117,39 @@ impl<'a> Attempt<'a> {
             }
             self.step().await?;
         }
+    }
+
+    /// Takes in about `step` bytes more, and meanwhile commits the step before as soon as it is durable. When that
+    /// fails, with the outer error, the body is not waited for. No write and no commit is under way afterwards.
+    async fn advance(&mut self, pump: &mut Pump, step: u64) -> Result<Result<bool>> {
+        let Self { registry, turn, session, stage, hasher, pending, .. } = self;
+        let mut moving = std::pin::pin!(async {
+            // What ends with the last piece that there can be is not too much.
+            if stage.is_full() && pump.is_over().await? {
+                return Ok(false);
+            }
+            pump.advance(hasher, stage.writer().await?, step).await
+        });
+        let ended = match pending {
+            None => return Ok(moving.await),
+            Some((durable, _)) => tokio::select! {
+                biased;
+                moved = &mut moving => return Ok(moved),
+                ended = durable => ended,
+            },
+        };
+        let committing = async {
+            let committed = match (check_durable(ended), pending.take()) {
+                (Ok(()), Some((_, row))) => commit(registry, session, row).await,
+                (checked, _) => checked,
+            };
+            if committed.is_err() {
+                turn.stop.cancel();
+            }
+            committed
+        };
+        let (moved, committed) = futures::join!(moving, committing);
+        committed.map(|()| moved)
     }
 
     /// Bytes of the body that have been taken.
@@ -127,21 +166,19 @@ impl<'a> Attempt<'a> {
     async fn step(&mut self) -> Result<()> {
         self.commit_pending().await?;
         let row = self.row();
-        match self.stage.sync() {
-            Some(synced) => self.pending = Some((tokio::spawn(synced), row)),
-            None => {
-                self.stage.settle(self.written()).await?;
-                self.opened_at = self.hasher.length();
-                self.commit(row).await?;
-            }
+        if let Some(durable) = self.stage.sync(self.written()) {
+            self.pending = Some((tokio::spawn(durable), row));
+        }
+        if !self.stage.is_open() {
+            self.opened_at = self.hasher.length();
         }
         Ok(())
     }
 
     async fn commit_pending(&mut self) -> Result<()> {
-        if let Some((synced, row)) = self.pending.take() {
-            synced.await.map_err(|e| Error::Internal(format!("fsync task: {e}")))??;
-            self.commit(row).await?;
+        if let Some((durable, row)) = self.pending.take() {
+            check_durable(durable.await)?;
+            commit(self.registry, &mut self.session, row).await?;
         }
         Ok(())
     }
@@ -170,7 +207,10 @@ impl<'a> Attempt<'a> {
     /// Frees what this attempt wrote and the row does not name. A commit that may have happened may name it: then it
     /// stays. What to answer: a writer that failed because the session ended under it is no fault of ours.
     async fn give_up(&mut self, error: Error) -> Error {
-        self.pending = None;
+        if let Some((durable, _)) = self.pending.take() {
+            // However it ends, it is not committed; but what it makes must not come after it was removed.
+            let _ = durable.await;
+        }
         if error.nothing_happened() {
             let named = self.session.row.as_ref().map_or(&[][..], |row| &row.parts);
             self.stage.roll_back(named).await;
@@ -190,15 +230,19 @@ impl<'a> Attempt<'a> {
     async fn acknowledge(&mut self) -> Result<()> {
         self.settle().await?;
         let row = self.row();
-        self.commit(row).await
+        commit(self.registry, &mut self.session, row).await
     }
 
     /// Makes everything of this attempt durable, without committing it.
     pub(super) async fn settle(&mut self) -> Result<()> {
         // First, since it waits for writes under way: whatever fails afterwards, nothing is written behind our back.
-        self.stage.settle(self.written()).await?;
-        self.opened_at = self.hasher.length();
-        self.commit_pending().await
+        let settled = self.stage.settle(self.written()).await;
+        if settled.is_ok() {
+            self.opened_at = self.hasher.length();
+        }
+        // The step before is whole, whatever became of the last bytes.
+        self.commit_pending().await?;
+        settled
     }
 
     /// The session's row as it would be if all that has been written counted.
@@ -221,17 +265,22 @@ impl<'a> Attempt<'a> {
             closed_at: None,
         }
     }
+}
 
-    async fn commit(&mut self, row: UploadRecord) -> Result<()> {
-        let mut batch = self.registry.batch();
-        match &self.session.row {
-            Some(before) => batch.extend(upload::advance(before, &row)),
-            None => batch.push(upload::create(&row)),
-        };
-        if !self.registry.try_commit(batch).await? {
-            return Err(Error::UploadBusy);
-        }
-        self.session.row = Some(row);
-        Ok(())
+fn check_durable(ended: std::result::Result<Durable, JoinError>) -> Result<()> {
+    Ok(ended.map_err(|e| Error::Internal(format!("task of a step: {e}")))??)
+}
+
+/// Commits the session's row, which must not have changed since it was read.
+async fn commit(registry: &Registry, session: &mut Session, row: UploadRecord) -> Result<()> {
+    let mut batch = registry.batch();
+    match &session.row {
+        Some(before) => batch.extend(upload::advance(before, &row)),
+        None => batch.push(upload::create(&row)),
+    };
+    if !registry.try_commit(batch).await? {
+        return Err(Error::UploadBusy);
     }
+    session.row = Some(row);
+    Ok(())
 }

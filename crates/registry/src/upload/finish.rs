@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::attempt::{Attempt, on_its_own};
 use super::{Chunk, Session};
 use crate::ingest::{Ends, forget_objects, new_object_key, verify};
-use crate::{Action, BodyError, ByteStream, Caller, Error, Registry, Result};
+use crate::{Action, Admitted, BodyError, ByteStream, Caller, Error, Registry, Result};
 
 impl Registry {
     /// Takes the last bytes, which may be none or all, and publishes the blob. A session without a row streams
@@ -26,7 +26,7 @@ impl Registry {
         chunk: Chunk,
         body: ByteStream,
     ) -> Result<()> {
-        let name = self.access(caller, Action::Push, name)?;
+        let name = self.access(caller, Action::Push, name).await?;
         self.writable()?;
         self.session(&name, session).await?.check(&chunk)?;
         let (registry, session) = (self.clone(), session.to_owned());
@@ -43,7 +43,7 @@ impl Registry {
     /// The whole blob comes with the end of its session.
     async fn finish_fresh(
         &self,
-        name: &RepositoryName,
+        name: &Admitted,
         attempt: Attempt<'_>,
         digest: Digest,
         chunk: Chunk,
@@ -58,7 +58,7 @@ impl Registry {
 
     async fn finish_staged(
         &self,
-        name: &RepositoryName,
+        name: &Admitted,
         mut attempt: Attempt<'_>,
         digest: Digest,
         chunk: Chunk,
@@ -98,7 +98,7 @@ impl Registry {
     /// Answers under which key it is, if this process hashed all of its bytes and they were not copied since.
     async fn publish_staged(
         &self,
-        name: &RepositoryName,
+        name: &Admitted,
         attempt: &mut Attempt<'_>,
         digest: Digest,
         chunk: Chunk,
@@ -108,7 +108,7 @@ impl Registry {
             attempt.run(&chunk, body).await?;
             attempt.settle().await?;
         }
-        let (parts, sources) = (attempt.stage.parts(0), attempt.stage.sources()?);
+        let (parts, sources) = (attempt.stage.parts(0), attempt.stage.sources().await?);
         let Attempt { session, location, hasher, .. } = attempt;
         let size = hasher.length();
         let actual = match digest.algorithm() == hasher.algorithm() {

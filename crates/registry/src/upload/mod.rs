@@ -95,7 +95,7 @@ impl Registry {
         name: &RepositoryName,
         algorithm: Algorithm,
     ) -> Result<UploadProgress> {
-        let name = self.access(caller, Action::Push, name)?;
+        let name = self.access(caller, Action::Push, name).await?;
         self.writable()?;
         let token = Token { id: new_id(&*self.clock), algorithm };
         Ok(UploadProgress { session: token.sign(&self.sessions.key, &name), received: 0 })
@@ -103,13 +103,13 @@ impl Registry {
 
     /// Where a session stands (end-13).
     pub async fn upload_status(&self, caller: &Caller, name: &RepositoryName, session: &str) -> Result<UploadProgress> {
-        let name = self.access(caller, Action::Push, name)?;
+        let name = self.access(caller, Action::Push, name).await?;
         Ok(self.session(&name, session).await?.progress())
     }
 
     /// Ends a session without a blob. Its token answers `UploadUnknown` from now on.
     pub async fn cancel_upload(self: &Arc<Self>, caller: &Caller, name: &RepositoryName, session: &str) -> Result<()> {
-        let name = self.access(caller, Action::Push, name)?;
+        let name = self.access(caller, Action::Push, name).await?;
         let id = self.session(&name, session).await?.token.id;
         let _turn = self.sessions.enter(id).await;
         for _ in 0..ROUNDS {

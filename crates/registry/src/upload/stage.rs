@@ -5,12 +5,18 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use roadstead_metadata::Millis;
 use roadstead_metadata::records::upload::StagedPart;
-use roadstead_storage::{Engine, ObjectKey, Part, Writer};
+use roadstead_storage::{Engine, ErrorKind, ObjectKey, Part, Writer};
 use uuid::Uuid;
 
 use crate::clock::new_id;
 use crate::ingest::abandon;
-use crate::{Clock, Result};
+use crate::{Clock, Error, Result};
+
+/// Where objects cannot be extended each step makes one, and the row names them all: after so many of them the next
+/// steps are twice as long. What is lost with a broken process grows with what had arrived.
+const PIECES_OF_A_STEP: usize = 500;
+/// Longer than this no step grows, which is enough for blobs of 1 TiB.
+const LONGEST_STEP: u64 = 256 << 20;
 
 /// Where the staged objects of all sessions are.
 pub fn staging_prefix() -> &'static str {
@@ -39,6 +45,8 @@ pub(super) struct Stage {
     /// Parts whose length will not change by this attempt.
     settled: Vec<StagedPart>,
     open: Option<OpenPart>,
+    /// How many parts there may be where none can be extended.
+    most: usize,
     /// The objects that this attempt wrote to.
     touched: Vec<ObjectKey>,
 }
@@ -57,34 +65,53 @@ impl Stage {
         session: Uuid,
         incarnation: Uuid,
         parts: Vec<StagedPart>,
+        most: usize,
     ) -> Self {
-        Self { engine, clock, session, incarnation, settled: parts, open: None, touched: Vec::new() }
+        Self { engine, clock, session, incarnation, settled: parts, open: None, most, touched: Vec::new() }
     }
 
-    /// The writer to append to: of the last part when this incarnation made it and the engine can extend it, else
-    /// of a new part.
+    /// Bytes until the next commit, where `first` are those of the first steps.
+    pub(super) fn step(&self, first: u64) -> u64 {
+        match self.engine.extend() {
+            Some(_) => first,
+            None => step_after(self.settled.len(), first),
+        }
+    }
+
+    /// The writer to append to: of the last part when this incarnation made it, the engine can extend it and it has
+    /// nothing beyond what is acknowledged, else of a new part.
     pub(super) async fn writer(&mut self) -> Result<&mut dyn Writer> {
         if self.open.is_none() {
             self.open = Some(self.open_part().await?);
         }
         match &mut self.open {
             Some(open) => Ok(&mut *open.writer),
-            None => Err(crate::Error::Internal("stage without an open part".to_owned())),
+            None => Err(Error::Internal("stage without an open part".to_owned())),
         }
+    }
+
+    /// Whether no piece can follow those that there are.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.is_none() && self.engine.extend().is_none() && self.settled.len() >= self.most
     }
 
     async fn open_part(&mut self) -> Result<OpenPart> {
         let Some(extend) = self.engine.extend() else {
+            if self.is_full() {
+                return Err(Error::TooManyPieces { most: self.most });
+            }
             let key = self.new_key()?;
             let writer = self.engine.writer(&key).await?;
             self.touched.push(key.clone());
             return Ok(OpenPart { key, before: 0, writer });
         };
-        let own = self.settled.pop_if(|last| last.made_by == self.incarnation);
-        let (key, before) = match own {
-            Some(part) => (ObjectKey::new(part.key)?, part.length),
-            None => (self.new_key()?, 0),
+        let (key, before) = match self.settled.last() {
+            Some(last) if is_ours_alone(&*self.engine, self.incarnation, last).await? => {
+                (ObjectKey::new(last.key.as_str())?, last.length)
+            }
+            _ => (self.new_key()?, 0),
         };
+        self.settled.pop_if(|last| last.key == key.as_str());
         self.touched.push(key.clone());
         let writer = extend.append(&key, before).await?;
         Ok(OpenPart { key, before, writer })
@@ -105,14 +132,36 @@ impl Stage {
         parts
     }
 
-    /// Starts making durable what has been written; answers when it is. Only for engines that extend.
-    pub(super) fn sync(&mut self) -> Option<BoxFuture<'static, std::result::Result<(), roadstead_storage::Error>>> {
-        let open = self.open.as_mut()?;
-        self.engine.extend().map(|_| open.writer.sync())
+    /// Starts making durable what has been written, `written` as for [`Stage::parts`]; answers when it is. Where objects
+    /// cannot be extended the open one ends with that, and what comes next goes into another.
+    pub(super) fn sync(
+        &mut self,
+        written: u64,
+    ) -> Option<BoxFuture<'static, std::result::Result<(), roadstead_storage::Error>>> {
+        if self.engine.extend().is_some() {
+            return self.open.as_mut().map(|open| open.writer.sync());
+        }
+        let parts = self.parts(written);
+        let OpenPart { writer, .. } = self.open.take()?;
+        self.settled = parts;
+        Some(Box::pin(async move { writer.finish().await.map(drop) }))
     }
 
-    /// Makes durable and closes what this attempt wrote; `written` as for [`Stage::parts`].
+    /// Whether bytes can be added to an object that has some.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Makes durable and closes what this attempt wrote; `written` as for [`Stage::parts`]. Where each step makes an
+    /// object, one that nothing was written to is none: a chunk that ends with a step needs no other.
     pub(super) async fn settle(&mut self, written: u64) -> Result<()> {
+        if written == 0
+            && self.engine.extend().is_none()
+            && let Some(open) = self.open.take()
+        {
+            self.touched.retain(|key| *key != open.key);
+            abandon(open.writer).await;
+        }
         let parts = self.parts(written);
         if let Some(open) = self.open.take() {
             open.writer.finish().await?;
@@ -140,11 +189,13 @@ impl Stage {
         }
     }
 
-    /// Closes what is open as it is: the row may name it, or may not.
+    /// Closes what is open: the row may name what was made durable of it, or may not. Where objects cannot be extended
+    /// it names only what was finished, and nothing counts on the open one.
     pub(super) async fn close(&mut self) {
-        if let Some(open) = self.open.take()
-            && let Err(error) = open.writer.finish().await
-        {
+        let Some(open) = self.open.take() else { return };
+        if self.engine.extend().is_none() {
+            abandon(open.writer).await;
+        } else if let Err(error) = open.writer.finish().await {
             tracing::debug!(%error, "staged object closed after a failed attempt");
         }
     }
@@ -158,15 +209,38 @@ impl Stage {
         keys
     }
 
-    /// The parts as sources of a compose. Only what this incarnation made, and objects that cannot be extended by
-    /// anybody, are sealed: another incarnation might still be writing beyond what it was acknowledged.
-    pub(super) fn sources(&self) -> Result<Vec<Part>> {
+    /// The parts as sources of a compose. Only objects that cannot be extended by anybody are sealed, and those that
+    /// nobody counts on beyond what is acknowledged: an engine may cut what is sealed.
+    pub(super) async fn sources(&mut self) -> Result<Vec<Part>> {
         let immutable = self.engine.extend().is_none();
-        let sources = self.settled.iter().filter(|part| part.length > 0).map(|part| {
-            let sealed = immutable || part.made_by == self.incarnation;
-            Ok(Part { key: ObjectKey::new(part.key.as_str())?, length: part.length, sealed })
-        });
-        sources.collect()
+        let mut sources = Vec::with_capacity(self.settled.len());
+        for part in self.settled.iter().filter(|part| part.length > 0) {
+            let sealed = immutable || is_ours_alone(&*self.engine, self.incarnation, part).await?;
+            sources.push(Part { key: ObjectKey::new(part.key.as_str())?, length: part.length, sealed });
+        }
+        Ok(sources)
+    }
+}
+
+/// Bytes of the step after so many pieces.
+fn step_after(pieces: usize, first: u64) -> u64 {
+    let doublings = u32::try_from(pieces / PIECES_OF_A_STEP).unwrap_or(u32::MAX).min(32);
+    first.saturating_mul(1 << doublings).min(LONGEST_STEP.max(first))
+}
+
+/// Whether nobody counts on bytes of this part, which can be extended, beyond those that the row names. Where another
+/// incarnation made it, that one might. Where there are more bytes, an attempt of this one left them: the answer to
+/// its commit was lost, or it died. That commit may still happen, and then the row names them. Every other attempt that
+/// failed took back what it wrote.
+async fn is_ours_alone(engine: &dyn Engine, incarnation: Uuid, part: &StagedPart) -> Result<bool> {
+    if part.made_by != incarnation {
+        return Ok(false);
+    }
+    match engine.stat(&ObjectKey::new(part.key.as_str())?).await {
+        Ok(stat) => Ok(stat.size <= part.length),
+        // A part without bytes need not be there; of any other the engine says that it lacks some.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -177,5 +251,48 @@ async fn cut(engine: &dyn Engine, key: &ObjectKey, length: u64) -> std::result::
         Some(extend) => extend.append(key, length).await?.finish().await.map(drop),
         // It has exactly the bytes that are named.
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use roadstead_metadata::records::upload::{UploadRecord, advance};
+    use roadstead_metadata::{BATCH_BYTES, Batch};
+
+    use super::*;
+    use crate::Limits;
+
+    #[test]
+    fn an_upload_of_a_tebibyte_has_pieces_enough_and_its_row_fits_into_a_commit() {
+        let limits = Limits::default();
+        let (mut bytes, mut pieces) = (0, 0);
+        while bytes < 1 << 40 {
+            bytes += step_after(pieces, limits.step);
+            pieces += 1;
+        }
+        assert!(pieces < limits.pieces, "{pieces} pieces");
+        assert_eq!((step_after(499, 16 << 20), step_after(500, 16 << 20)), (16 << 20, 32 << 20));
+
+        let id = Uuid::from_u128(u128::MAX);
+        let key = format!("{}{}-{}", staging_prefix(), id.simple(), id.simple());
+        let part = StagedPart { key, length: 1 << 40, made_by: id };
+        let row = UploadRecord {
+            id,
+            repository: "r".repeat(255),
+            location: id,
+            epoch: i64::MAX,
+            received: 1 << 60,
+            hash_state: vec![255; 1_000],
+            parts: vec![part; limits.pieces],
+            created_at: Millis::MAX,
+            updated_at: Millis::MAX,
+            closed_at: None,
+        };
+        let mut batch = Batch::new(id, Millis::MAX);
+        batch.extend(advance(&row, &row));
+        batch.check().unwrap();
+        assert!(batch.size() < BATCH_BYTES);
     }
 }

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use roadstead_oci::{Algorithm, Digest, Page};
 use roadstead_registry::{Error, Mount};
 use roadstead_storage::ObjectKey;
+use roadstead_testkit::ThreadLog;
 
 use crate::rig::{ME, Rig, body, image, length, name, noise, sha256};
 
@@ -150,6 +151,21 @@ async fn a_reader_whose_copy_was_replaced_and_deleted_finds_the_new_one() {
         damage(&rig, lost).await;
         assert!(matches!(open.read(None).await.map(drop), Err(Error::BlobUnknown(_))));
     }
+}
+
+#[tokio::test]
+async fn a_pull_that_meets_the_reaper_is_no_error_and_one_that_meets_a_loss_is() {
+    crate::log::begin();
+    let rig = Rig::new().await;
+    let digest = rig.push("a/b", b"bytes").await;
+    let open = rig.registry.open_blob(&ME, &name("a/b"), &digest).await.unwrap();
+    damage(&rig, true).await;
+    assert!(matches!(open.read(None).await.map(drop), Err(Error::Damaged(_))));
+    let told = ThreadLog::take();
+    assert!(told.contains("ERROR") && told.contains("copy cannot be read"), "{told}");
+    rig.registry.delete_blob(&ME, &name("a/b"), &digest).await.unwrap();
+    assert!(matches!(open.read(None).await.map(drop), Err(Error::BlobUnknown(_))));
+    assert_eq!(ThreadLog::take(), "");
 }
 
 #[tokio::test]

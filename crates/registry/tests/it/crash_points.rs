@@ -46,6 +46,9 @@ async fn read_only_metadata_refuses_pushes_serves_pulls_and_leaves_no_object() {
     rig.registry.blob_stat(&ME, &name("a/b"), &config).await.unwrap();
     rig.registry.manifest(&ME, &name("a/b"), &crate::rig::reference("v1")).await.unwrap();
     rig.faults.set_status(Status::Writable);
+    // What is newest can be had, and nothing can be written: a disk is full.
+    rig.faults.fail_next_commit(Fault::UnavailableBefore);
+    rig.registry.blob_stat(&ME, &name("a/b"), &config).await.unwrap();
     rig.push("a/b", b"new").await;
 }
 

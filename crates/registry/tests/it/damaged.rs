@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
-use roadstead_registry::{Action, Caller, Error, Limits, Parts, Policy, Registry};
+use roadstead_registry::{Action, Caller, Error, Limits, Making, Parts, Permit, Policy, Registry};
 use roadstead_storage::{
     Engine, Error as StorageError, Extend, Listed, Memory, ObjectKey, ObjectRead, ObjectStat, Part, Version, Writer,
 };
@@ -231,8 +231,9 @@ async fn a_manifest_that_is_kept_as_a_blob_is_verified_too() {
 struct Readers;
 
 impl Policy for Readers {
-    fn decide(&self, _: &Caller, action: Action, _: &RepositoryName) -> Result<(), Error> {
-        if action == Action::Pull { Ok(()) } else { Err(Error::Unauthorized) }
+    fn at_once(&self, _: &Caller, action: Action, _: &RepositoryName) -> Option<Result<Permit, Error>> {
+        let permit = Permit { making: Making::Nowhere };
+        Some(if action == Action::Pull { Ok(permit) } else { Err(Error::Unauthorized) })
     }
 }
 

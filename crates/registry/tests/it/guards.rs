@@ -1,8 +1,9 @@
 //! What the batch itself refuses, however the use case came to it: two sessions that both looked before either wrote.
 
 use bytes::Bytes;
+use roadstead_metadata::records::damage::Kind;
 use roadstead_metadata::records::manifest::{ManifestStat, NewManifest};
-use roadstead_metadata::records::{blob, manifest, repository, upload};
+use roadstead_metadata::records::{blob, damage, manifest, placement, repository, upload};
 use roadstead_metadata::{Batch, CommitError, Freshness, Statement};
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::ObjectKey;
@@ -25,6 +26,25 @@ fn rows(repository: Uuid, stat: &ManifestStat, blobs: &[Digest], children: &[Dig
     let mut statements = vec![manifest::put_content(&stat.digest, b"{}")];
     statements.extend(manifest::put(&new, 5));
     statements
+}
+
+/// What scrub commits when it finds an object damaged.
+pub(crate) async fn lose(rig: &Rig, digest: &Digest) {
+    let copy = placement::here(&*rig.sql, rig.location.id, digest).await.unwrap().unwrap();
+    commit(rig, damage::quarantine(&copy, Kind::WrongHash, 5)).await.unwrap();
+}
+
+/// Scrub found the last copy damaged after the push had looked.
+#[tokio::test]
+async fn a_manifest_whose_blob_lost_its_copy_is_refused_by_its_own_batch() {
+    let rig = Rig::new().await;
+    let [kept, lost] = [rig.push("a/b", b"kept").await, rig.push("a/b", b"lost").await];
+    let repository = repository_id(&rig, "a/b").await;
+    let stat = ManifestStat { digest: sha256(b"{}"), media_type: "x/y".into(), size: 2, untagged_since: None };
+    lose(&rig, &lost).await;
+    let refused = commit(&rig, rows(repository, &stat, &[kept, lost], &[])).await;
+    assert!(matches!(refused, Err(CommitError::Conflict(_))), "{refused:?}");
+    commit(&rig, rows(repository, &stat, &[kept], &[])).await.unwrap();
 }
 
 /// The collector, or a deletion, took the blob after the push had looked.

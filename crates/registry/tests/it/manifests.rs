@@ -5,6 +5,7 @@ use roadstead_oci::{Algorithm, Digest, Page, Tag};
 use roadstead_registry::{Error, Precondition, PutManifest, ReferrersQuery, Wanted};
 use serde_json::json;
 
+use crate::guards::lose;
 use crate::rig::{ME, Rig, image, name, noise, reference, sha256};
 
 #[tokio::test]
@@ -38,6 +39,24 @@ async fn everything_missing_is_listed_and_nothing_is_stored() {
     assert!(matches!(rig.put("a/b", "v1", &index).await, Err(Error::ManifestBlobUnknown(m)) if m.len() == 1));
     assert_eq!(rig.count("SELECT count(*) FROM manifest").await, 0);
     assert_eq!(rig.count("SELECT count(*) FROM manifest_content").await, 0);
+}
+
+#[tokio::test]
+async fn a_blob_whose_copy_was_lost_is_asked_for_and_comes_back_by_a_push() {
+    let rig = Rig::new().await;
+    let [config, layer] = [rig.push("a/b", b"{}").await, rig.push("a/b", b"layer").await];
+    let json = image((&config, 2), &[(&layer, 5)]);
+    rig.put("a/b", "v1", &json).await.unwrap();
+    lose(&rig, &layer).await;
+    for tag in ["v1", "v2"] {
+        let refused = rig.put("a/b", tag, &json).await;
+        let Err(Error::ManifestBlobUnknown(missing)) = refused else { panic!("{refused:?}") };
+        assert_eq!(missing.iter().map(|d| d.digest).collect::<Vec<_>>(), [layer]);
+    }
+    // As a client does that was told so.
+    rig.push("a/b", b"layer").await;
+    rig.put("a/b", "v2", &json).await.unwrap();
+    assert_eq!(rig.pull("a/b", &layer).await.unwrap(), b"layer");
 }
 
 #[tokio::test]
@@ -344,4 +363,34 @@ async fn concurrent_pushes_of_one_tag_leave_one_of_them_and_a_whole_history() {
     }
     assert_eq!(rig.count("SELECT version FROM tag").await, 16);
     assert_eq!(rig.count("SELECT count(*) FROM tag_history").await, 16);
+}
+
+/// In a repository that keeps its tags one neither moves nor goes, by whatever path; new ones come.
+#[tokio::test]
+async fn an_immutable_repository_keeps_its_tags() {
+    let rig = Rig::new().await;
+    let config = rig.push("a/b", b"config").await;
+    let [one, two] = [1, 2].map(|number| {
+        let layer = serde_json::json!({"n": number.to_string()});
+        let mut manifest = image((&config, 6), &[]);
+        manifest["annotations"] = layer;
+        manifest
+    });
+    let first = rig.put("a/b", "v1", &one).await.unwrap().digest;
+    rig.commit("UPDATE repository SET immutable_tags = 1").await;
+    let moved = rig.put("a/b", "v1", &two).await;
+    let why = "tag v1 cannot be overwritten because a/b is an immutable repository";
+    assert!(matches!(&moved, Err(Error::Denied(text)) if text.starts_with(why)), "{moved:?}");
+    rig.put("a/b", "v1", &one).await.unwrap();
+    let second = rig.put("a/b", "v2", &two).await.unwrap().digest;
+    for kept in ["v1".to_owned(), first.to_string()] {
+        let deleted = rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&kept)).await;
+        let why = "tag v1 cannot be deleted because a/b is an immutable repository";
+        assert!(matches!(&deleted, Err(Error::Denied(text)) if text == why), "{kept}: {deleted:?}");
+    }
+    assert_eq!(rig.tags("a/b").await, ["v1", "v2"]);
+    rig.commit("UPDATE repository SET immutable_tags = 0").await;
+    rig.put("a/b", "v1", &two).await.unwrap();
+    rig.registry.delete_manifest(&ME, &name("a/b"), &reference(&second.to_string())).await.unwrap();
+    assert_eq!(rig.tags("a/b").await, Vec::<String>::new());
 }

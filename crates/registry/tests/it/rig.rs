@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use roadstead_metadata::records::placement::{self, Placement};
 use roadstead_metadata::records::{blob, repository};
 use roadstead_metadata::{Batch, Freshness, Memory, Millis, Sql, Statement, migrate, schema};
 use roadstead_oci::{Algorithm, Digest, Page, Reference, RepositoryName};
@@ -42,7 +43,7 @@ pub struct Rig {
     pub faults: Arc<Memory>,
     pub store: Arc<dyn Engine>,
     pub clock: Arc<TestClock>,
-    location: Location,
+    pub location: Location,
     limits: Limits,
 }
 
@@ -120,10 +121,13 @@ impl Rig {
     /// Makes blobs of one byte each known to a repository that exists, without their bytes.
     pub async fn link_all(&self, repository: &str, digests: &[Digest]) {
         let id = repository::find(&*self.sql, Freshness::Latest, repository).await.unwrap().unwrap();
-        for some in digests.chunks(200) {
+        for some in digests.chunks(80) {
             let mut batch = Batch::new(Uuid::now_v7(), 5);
             for digest in some {
-                batch.push(blob::arrive(digest, 1, 5)).push(blob::link(id, digest));
+                let object_key = format!("blobs/sha256/{}", digest.hex());
+                let copy = Placement { digest: *digest, location: self.location.id, object_key, size: 1 };
+                batch.push(blob::arrive(digest, 1, 5)).extend(placement::put(&copy, 5));
+                batch.push(blob::link(id, digest));
             }
             self.sql.commit(batch).await.unwrap();
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::{FutureExt, StreamExt};
 use roadstead_metadata::{Fault, Status};
 use roadstead_oci::Algorithm;
 use roadstead_registry::{BodyError, ByteStream, Chunk, Error, Limits, Result, UploadProgress};
@@ -15,25 +15,25 @@ use tokio::task::JoinHandle;
 use crate::rig::{ME, Rig, at, body, broken, length, name, noise, sha256};
 use crate::store::Forgetful;
 
-const REPO: &str = "a/b";
-const STEP: u64 = 2000;
+pub const REPO: &str = "a/b";
+pub const STEP: u64 = 2000;
 
-fn small_steps() -> Limits {
+pub fn small_steps() -> Limits {
     Limits { step: STEP, ..Limits::default() }
 }
 
-async fn start(rig: &Rig) -> String {
+pub async fn start(rig: &Rig) -> String {
     rig.registry.start_upload(&ME, &name(REPO), Algorithm::Sha256).await.unwrap().session
 }
 
-async fn received(rig: &Rig, session: &str) -> u64 {
+pub async fn received(rig: &Rig, session: &str) -> u64 {
     rig.registry.upload_status(&ME, &name(REPO), session).await.unwrap().received
 }
 
-type Sender = UnboundedSender<std::result::Result<Bytes, BodyError>>;
+pub type Sender = UnboundedSender<std::result::Result<Bytes, BodyError>>;
 
 /// Begins a PATCH whose body has `content` and then hangs for as long as the sender lives.
-fn hang(rig: &Rig, session: &str, content: &[u8]) -> (Sender, JoinHandle<Result<UploadProgress>>) {
+pub fn hang(rig: &Rig, session: &str, content: &[u8]) -> (Sender, JoinHandle<Result<UploadProgress>>) {
     let (send, stream) = unbounded();
     for chunk in content.chunks(1000) {
         send.unbounded_send(Ok(Bytes::copy_from_slice(chunk))).unwrap();
@@ -45,7 +45,7 @@ fn hang(rig: &Rig, session: &str, content: &[u8]) -> (Sender, JoinHandle<Result<
 }
 
 /// Lets all tasks go as far as they can.
-async fn settle() {
+pub async fn settle() {
     for _ in 0..2000 {
         tokio::task::yield_now().await;
     }
@@ -53,14 +53,15 @@ async fn settle() {
 
 #[tokio::test]
 async fn steps_are_acknowledged_while_the_body_arrives_and_survive_a_crash() {
-    for (extends, acknowledged) in [(true, 6000), (false, 8000)] {
+    let acknowledged = 8000;
+    for extends in [true, false] {
         let store = Forgetful::new(extends);
         let rig = Rig::with(Arc::new(store.clone()), small_steps()).await;
         let content = noise(1, 9500);
         let session = start(&rig).await;
         let (send, stale) = hang(&rig, &session, &content[..9000]);
         settle().await;
-        assert_eq!(received(&rig, &session).await, acknowledged, "one step is in flight while the next arrives");
+        assert_eq!(received(&rig, &session).await, acknowledged, "a step waits for the next one");
 
         store.crash().await;
         let other = rig.restarted().await;
@@ -86,7 +87,42 @@ async fn a_step_is_acknowledged_only_when_it_is_durable() {
     assert_eq!(rig.count("SELECT count(*) FROM upload").await, 0, "acknowledged before it was synced");
     held.release();
     settle().await;
-    assert_eq!(received(&rig, &session).await, 6000);
+    assert_eq!(received(&rig, &session).await, 8000);
+}
+
+#[tokio::test]
+async fn a_step_becomes_an_object_while_the_next_one_arrives() {
+    let faults = Faults::new();
+    let rig = Rig::with(Arc::new(Faulty::new(Forgetful::new(false), faults.clone())), small_steps()).await;
+    let session = start(&rig).await;
+    let (first, second) = (faults.hold(Operation::Finish, 1), faults.hold(Operation::Writer, 2));
+    let (_send, _stale) = hang(&rig, &session, &noise(2, 9000));
+    settle().await;
+    assert!(second.arrived().now_or_never().is_some(), "the next step waits");
+    second.release();
+    settle().await;
+    assert_eq!(rig.count("SELECT count(*) FROM upload").await, 0, "acknowledged before there was an object");
+    first.release();
+    settle().await;
+    assert_eq!(received(&rig, &session).await, 8000);
+}
+
+#[tokio::test]
+async fn a_step_that_becomes_an_object_late_is_removed_with_the_chunk_that_failed() {
+    let faults = Faults::new();
+    let rig = Rig::with(Arc::new(Faulty::new(Forgetful::new(false), faults.clone())), small_steps()).await;
+    let session = start(&rig).await;
+    let first = faults.hold(Operation::Finish, 1);
+    let (send, patch) = hang(&rig, &session, &noise(2, 3000));
+    settle().await;
+    faults.cut_write(1, 10, roadstead_storage::ErrorKind::Full);
+    send.unbounded_send(Ok(Bytes::from_static(b"more"))).unwrap();
+    settle().await;
+    first.release();
+    assert!(patch.await.unwrap().is_err());
+    settle().await;
+    assert_eq!(rig.staged_bytes().await, 0);
+    assert_eq!(rig.count("SELECT count(*) FROM upload").await, 0);
 }
 
 #[tokio::test]
@@ -102,6 +138,72 @@ async fn an_acknowledged_chunk_survives_a_crash() {
         other.finish_upload(&ME, &name(REPO), &session, digest, length(b""), body(b"")).await.unwrap();
         assert_eq!(rig.pull(REPO, &digest).await.unwrap(), content);
     }
+}
+
+#[tokio::test]
+async fn steps_grow_where_each_makes_an_object() {
+    for (extends, objects) in [(false, 500 + 50), (true, 1)] {
+        let rig = Rig::with(Arc::new(Forgetful::new(extends)), Limits { step: 100, ..Limits::default() }).await;
+        let content = noise(5, 500 * 100 + 50 * 200 - 1);
+        let session = start(&rig).await;
+        let pieces: Vec<_> = content.chunks(100).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let body = futures::stream::iter(pieces).boxed();
+        // Each chunk comes alone, so that a step is no longer than it has to be.
+        let body = body
+            .then(|piece| async {
+                tokio::task::yield_now().await;
+                piece
+            })
+            .boxed();
+        rig.registry.append_upload(&ME, &name(REPO), &session, at(0, &content), body).await.unwrap();
+        assert_eq!(rig.objects("uploads/").await.len(), objects);
+        let digest = sha256(&content);
+        rig.registry
+            .finish_upload(&ME, &name(REPO), &session, digest, length(b""), crate::rig::body(b""))
+            .await
+            .unwrap();
+        assert_eq!(rig.pull(REPO, &digest).await.unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_of_too_many_pieces_is_told_so_and_keeps_what_it_has() {
+    let limits = Limits { pieces: 3, ..small_steps() };
+    let rig = Rig::with(Arc::new(Forgetful::new(false)), limits).await;
+    let (session, content) = (start(&rig).await, noise(6, 400));
+    let append = async |from: usize| {
+        let chunk = &content[from..from + 100];
+        rig.registry.append_upload(&ME, &name(REPO), &session, at(from as u64, chunk), body(chunk)).await
+    };
+    for from in [0, 100, 200] {
+        append(from).await.unwrap();
+    }
+    for _ in 0..2 {
+        let refused = append(300).await;
+        assert!(matches!(refused, Err(Error::TooManyPieces { most: 3 })), "{refused:?}");
+        assert_eq!((received(&rig, &session).await, rig.objects("uploads/").await.len()), (300, 3));
+    }
+    // Nobody is in the way of its end.
+    let digest = sha256(&content[..300]);
+    rig.registry.finish_upload(&ME, &name(REPO), &session, digest, length(b""), body(b"")).await.unwrap();
+    assert_eq!(rig.pull(REPO, &digest).await.unwrap(), content[..300]);
+}
+
+#[tokio::test]
+async fn a_chunk_that_ends_with_a_step_makes_no_empty_piece() {
+    let rig = Rig::with(Arc::new(Forgetful::new(false)), small_steps()).await;
+    let (session, content) = (start(&rig).await, noise(8, 3 * STEP as usize));
+    for chunk in content.chunks(STEP as usize) {
+        rig.registry.append_upload(&ME, &name(REPO), &session, length(chunk), body(chunk)).await.unwrap();
+    }
+    assert_eq!(rig.count("SELECT json_array_length(parts) FROM upload").await, 3);
+    assert_eq!(rig.objects("uploads/").await.len(), 3);
+    // Nor does one of nothing.
+    rig.registry.append_upload(&ME, &name(REPO), &session, length(b""), body(b"")).await.unwrap();
+    assert_eq!(rig.count("SELECT json_array_length(parts) FROM upload").await, 3);
+    let digest = sha256(&content);
+    rig.registry.finish_upload(&ME, &name(REPO), &session, digest, length(b""), body(b"")).await.unwrap();
+    assert_eq!(rig.pull(REPO, &digest).await.unwrap(), content);
 }
 
 /// A body of 64 MB that counts what is taken of it.

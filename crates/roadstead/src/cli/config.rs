@@ -3,15 +3,27 @@
 use std::path::Path;
 
 use super::{Exit, complain, print};
+use crate::compose;
 use crate::config::{self, Settings, Sources};
 
 /// Tells everything that is wrong with the configuration in `file`, if one is given, together with the environment.
-/// Nothing on disk or on the network is looked at.
+/// Of what it names only the files of certificates and users are looked at, and nothing on the network.
 pub(super) fn check(file: Option<&Path>) -> Exit {
     let what = file.map_or_else(|| "environment".into(), |file| file.display().to_string());
-    match read(file, None, None) {
-        Some(_) => print(&format!("{what}: nothing is wrong with this configuration\n")),
-        None => Exit::Usage,
+    let Some(settings) = read(file, None, None) else { return Exit::Usage };
+    if let Some(Err(error)) = settings.auth.as_ref().map(|auth| compose::check_sources(&auth.sources)) {
+        complain(&format!("error: {error}\n"));
+        return Exit::Usage;
+    }
+    match settings.http.tls.as_ref().map_or(Ok(Vec::new()), compose::check_tls) {
+        Ok(odd) => {
+            odd.iter().for_each(|odd| complain(&format!("warning: http.tls: {odd}\n")));
+            print(&format!("{what}: nothing is wrong with this configuration\n"))
+        }
+        Err(error) => {
+            complain(&format!("error: http.tls: {error}\n"));
+            Exit::Usage
+        }
     }
 }
 

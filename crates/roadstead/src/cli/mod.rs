@@ -5,12 +5,26 @@
 //! engine stopped for good while it served, and a new start may recover.
 
 mod admin;
+mod administer;
+mod audit;
 mod config;
+mod credentials;
 pub(crate) mod descriptors;
 mod gc;
+mod key;
+mod login;
+mod org;
+mod password;
+mod remote;
+mod repo;
+mod robot;
 mod scrub;
 mod serve;
 mod signals;
+mod status;
+mod team;
+mod token;
+mod user;
 mod version;
 
 use std::io::{self, Write};
@@ -70,6 +84,28 @@ enum Verb {
     Gc(gc::Arguments),
     /// Look for damage now, on the running instance
     Scrub(scrub::Arguments),
+    /// Tell which instances run over the same metadata, and what each of them does
+    Status(status::Arguments),
+    /// Log in to a server, for the commands that follow
+    Login(login::Arguments),
+    /// Forget a login and end it
+    Logout(login::LogoutArguments),
+    /// Add, list, change and remove users
+    User(user::Arguments),
+    /// Add, list and remove organizations and their members
+    Org(org::Arguments),
+    /// Add, list and remove teams and their members
+    Team(team::Arguments),
+    /// Add, list and remove robots, the accounts of programs
+    Robot(robot::Arguments),
+    /// Make, list and revoke access tokens
+    Token(token::Arguments),
+    /// Rotate the keys that tokens are signed with
+    Key(key::Arguments),
+    /// Add, list and change repositories, and who has access
+    Repo(repo::Arguments),
+    /// Tell who did what
+    Audit(audit::Arguments),
     /// Check or describe the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -99,6 +135,17 @@ pub fn run() -> ExitCode {
         Verb::Serve(arguments) => serve::run(&arguments),
         Verb::Gc(arguments) => gc::run(&arguments),
         Verb::Scrub(arguments) => scrub::run(&arguments),
+        Verb::Status(arguments) => status::run(&arguments),
+        Verb::Login(arguments) => login::run(&arguments),
+        Verb::Logout(arguments) => login::leave(&arguments),
+        Verb::User(arguments) => user::run(&arguments),
+        Verb::Org(arguments) => org::run(&arguments),
+        Verb::Team(arguments) => team::run(&arguments),
+        Verb::Robot(arguments) => robot::run(&arguments),
+        Verb::Token(arguments) => token::run(&arguments),
+        Verb::Key(arguments) => key::run(&arguments),
+        Verb::Repo(arguments) => repo::run(&arguments),
+        Verb::Audit(arguments) => audit::run(&arguments),
         Verb::Config(ConfigVerb::Check { file }) => config::check(file.as_deref()),
         Verb::Config(ConfigVerb::Reference) => print(&crate::config::reference::page()),
         Verb::Version { json } => version::run(json),

@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// Bytes to read in a second at most, as in 100MiB; without it as `scrub.rate` says
     #[arg(long, value_name = "SIZE")]
     rate: Option<Size>,
+    /// In place of a scrub: lets the objects go to the reaper that nothing names and that were kept because they are many
+    #[arg(long, conflicts_with_all = ["deep", "rate"])]
+    reap_orphans: bool,
     /// Print JSON, one object a line; the last has `"event": "end"`
     #[arg(long)]
     json: bool,
@@ -53,7 +56,9 @@ struct Told {
 
 #[derive(Debug, Deserialize)]
 struct Location {
+    location: String,
     placements: u64,
+    held_orphans: u64,
     last: Option<Run>,
 }
 
@@ -103,11 +108,29 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     exit(block_on(scrub(arguments)), arguments.json)
 }
 
+/// See the admin API's `POST /api/v1/scrub/orphans`.
+#[derive(Debug, Deserialize)]
+struct LetGo {
+    orphans: u64,
+}
+
+async fn let_orphans_go(arguments: &Arguments) -> Result<Exit, Refused> {
+    let LetGo { orphans } = arguments.instance.ask(Method::POST, "/api/v1/scrub/orphans", None).await?.whole().await?;
+    Ok(print(&match arguments.json {
+        true => format!("{}\n", json!({ "event": "end", "orphans": orphans })),
+        false => format!("{orphans} objects that nothing names go to the reaper, each when its `gc.grace` is over\n"),
+    }))
+}
+
 async fn scrub(arguments: &Arguments) -> Result<Exit, Refused> {
+    if arguments.reap_orphans {
+        return let_orphans_go(arguments).await;
+    }
     let wish = json!({ "deep": arguments.deep, "rate": arguments.rate.map(Size::bytes) });
     arguments.instance.ask(Method::POST, "/api/v1/scrub", Some(wish)).await?;
     let told = ended(arguments).await?;
     let (totals, orphans) = (told.totals(), told.orphans);
+    let (held, held_orphans) = (held(&told.locations), told.locations.iter().map(|l| l.held_orphans).sum::<u64>());
     if told.locations.iter().filter_map(|location| location.last.as_ref()).any(|run| run.stopped) {
         return Err(Refused::Told("the run was stopped before its end".into()));
     }
@@ -126,14 +149,28 @@ async fn scrub(arguments: &Arguments) -> Result<Exit, Refused> {
     let last = if arguments.json {
         let end = json!({
             "event": "end", "objects": objects, "bytes": bytes, "repaired": repaired, "damaged": damaged, "orphans": orphans,
+            "held_orphans": held_orphans,
         });
         print(&format!("{end}\n"))
     } else {
         let repaired = if repaired == 0 { String::new() } else { format!(", {repaired} whole again") };
         let orphans = if orphans == 0 { String::new() } else { format!(", {orphans} that nothing names") };
-        print(&format!("{objects} objects looked at, {bytes} bytes read: {damaged} damaged{repaired}{orphans}\n"))
+        print(&format!("{objects} objects looked at, {bytes} bytes read: {damaged} damaged{repaired}{orphans}\n{held}"))
     };
     Ok(if damaged > 0 || last != Exit::Done { Exit::Failed } else { printed })
+}
+
+/// What to do about objects that nothing names and that are kept because they are many.
+fn held(locations: &[Location]) -> String {
+    let held = locations.iter().filter(|location| location.held_orphans > 0);
+    held.map(|Location { location, held_orphans, .. }| {
+        format!(
+            "{held_orphans} objects at {location} that nothing names are kept: so many are as if metadata were older than \
+             the store. If a backup of metadata was restored, restore a newer one; if they are really nobody's, run \
+             `roadstead scrub --reap-orphans`\n"
+        )
+    })
+    .collect()
 }
 
 /// A damaged object, for a script or for a person.

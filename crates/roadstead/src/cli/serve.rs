@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
-use roadstead_http::{Bound, Ended, Server, Stop};
+use roadstead_http::{Bound, Ended, Server, Stop, Tls};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::time::timeout;
 
 use super::descriptors::Descriptors;
@@ -20,6 +22,8 @@ const WORK_ENDS: Duration = Duration::from_secs(3);
 /// How long the metadata engine may take to stop; one whose core is dead may never. With the one above and the
 /// defaults of `http.drain_delay` and `http.draintimeout` it is 29 s: Kubernetes kills after 30.
 const METADATA_ENDS: Duration = Duration::from_secs(9);
+/// How long telling the others may take, where there may be others: over metadata that takes no time to stop.
+const LEAVES: Duration = Duration::from_secs(2);
 /// How long both may take together after a second signal.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
@@ -46,6 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let Some(settings) = config::read(file, arguments.data_dir.as_deref(), arguments.listen.as_deref()) else {
         return Exit::Usage;
     };
+    keep_private();
     let logging = logging::start(&settings.log);
     let descriptors = Descriptors::share(settings.http.max_connections);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("roadstead").build() {
@@ -56,6 +61,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     // What still runs is abandoned: everything acknowledged is on disk.
     runtime.shutdown_background();
     exit
+}
+
+/// What is written here, by the embedded database, too, is for the user of this process alone: among it are private
+/// repositories and the keys that sign tokens. Whoever started it may have taken away more.
+fn keep_private() {
+    let others = Mode::RWXG | Mode::RWXO;
+    let before = umask(others);
+    umask(before | others);
 }
 
 fn failed(text: &str) -> Exit {
@@ -81,14 +94,18 @@ async fn serve(settings: &Settings, descriptors: Descriptors, accept_lost_commit
         }
     };
     composed.app.metrics().show_lost_log_lines(logging.dropped());
-    let (exit, hurried) = match Server::new(compose::listener(settings, descriptors), composed.app.clone()).bind().await
-    {
-        Ok(bound) => {
-            announce(settings, &bound);
-            until_stopped(bound, &mut stops, &composed).await
-        }
-        Err(error) => (failed(&cannot_listen(settings.http.listen, &error)), false),
-    };
+    let (exit, hurried) =
+        match Server::new(compose::listener(settings, descriptors, composed.tls.clone()), composed.app.clone())
+            .bind()
+            .await
+        {
+            Ok(bound) => {
+                announce(settings, &bound, composed.tls.as_ref(), composed.password.as_deref());
+                composed.instances.listens(known_as(settings, bound.local_addr()));
+                until_stopped(bound, &mut stops, &composed).await
+            }
+            Err((addr, error)) => (failed(&cannot_listen(addr, &error)), false),
+        };
     if !unless_hurried(end(&composed), stops, hurried).await {
         tracing::warn!("stopped at once; the next start reads the metadata's log again");
     }
@@ -102,8 +119,29 @@ async fn end(composed: &Composed) {
     if settled.is_err() {
         tracing::warn!("uploads were not acknowledged in time; they go on from their last step");
     }
+    // The audit needs the store only.
+    tokio::join!(end_audit(composed), end_metadata(composed));
+}
+
+async fn end_metadata(composed: &Composed) {
+    match timeout(LEAVES, composed.instances.leave()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "other instances learn only by its silence that this one has ended"),
+        Err(_) => tracing::warn!("other instances learn only by its silence that this one has ended"),
+    }
     if timeout(METADATA_ENDS, composed.metadata.shutdown()).await.is_err() {
         tracing::warn!("metadata did not stop in time; the next start reads its log again");
+    }
+}
+
+async fn end_audit(composed: &Composed) {
+    let Some(auditing) = &composed.audit else { return };
+    match timeout(METADATA_ENDS, auditing.log.finish()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not all of the audit is in the storage; the next start takes it there")
+        }
+        Err(_) => tracing::warn!("not all of the audit is in the storage; the next start takes it there"),
     }
 }
 
@@ -121,7 +159,7 @@ async fn unless_hurried(work: impl Future<Output = ()>, mut stops: BoxStream<'_,
 fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {
     let way_out = match error.kind() {
         io::ErrorKind::AddrInUse => "; is another server running?",
-        io::ErrorKind::AddrNotAvailable => "; http.addr must name an address of this machine",
+        io::ErrorKind::AddrNotAvailable => "; http.addr and http.plain.addr must name addresses of this machine",
         io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege (CAP_NET_BIND_SERVICE)",
         _ => "",
     };
@@ -153,16 +191,40 @@ async fn until_stopped(bound: Bound, stops: &mut BoxStream<'_, Stop>, composed: 
 
 /// Tells a person, and scripts that wait for the address, that the server is there. The address comes last: who has
 /// read it has read the rest.
-fn announce(settings: &Settings, bound: &Bound) {
+fn announce(settings: &Settings, bound: &Bound, tls: Option<&Tls>, password: Option<&str>) {
     let addr = bound.local_addr();
     let host = settings.http.host.as_deref().and_then(|host| host.split_once("://")).map(|(_, host)| host.to_owned());
     let pushed_to = host.unwrap_or_else(|| reachable(addr).to_string());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut trust = String::new();
+    if let Some(authority) = tls.and_then(Tls::authority) {
+        trust = format!(
+            "clients must trust the certificate authority of this installation: GET /ca, SHA-256 {}\n",
+            authority.fingerprint()
+        );
+    }
+    if let Some(plain) = bound.plain_addr() {
+        trust += &format!("clients without TLS are sent there from {plain}\n");
+    }
+    if let Some(password) = password {
+        trust += &format!("user admin was made with password {password}, which is shown this once\n");
+    }
     // Nobody may be reading; the server serves all the same.
     let _ = print(&format!(
-        "blobs in {}, metadata in {}\npush with: docker push {pushed_to}/NAME\nlistening on http://{addr}\n",
-        settings.blobs.display(),
-        settings.metadata.display(),
+        "blobs in {}, metadata in {}\n{trust}push with: docker push {pushed_to}/NAME\nlistening on {scheme}://{addr}\n",
+        settings.blobs, settings.metadata,
     ));
+}
+
+/// What this process is called among others: as configured, else by where it listens.
+fn known_as(settings: &Settings, addr: SocketAddr) -> String {
+    if let Some(address) = &settings.instance.address {
+        return address.clone();
+    }
+    if addr.ip().to_canonical().is_loopback() {
+        return addr.to_string();
+    }
+    format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), addr.port())
 }
 
 /// An address that a client on this machine can use.
@@ -191,7 +253,7 @@ mod tests {
     fn the_way_out_fits_the_error() {
         let text = |kind: io::ErrorKind| cannot_listen(([127, 0, 0, 1], 80).into(), &kind.into());
         assert!(text(io::ErrorKind::AddrInUse).ends_with("is another server running?"));
-        assert!(text(io::ErrorKind::AddrNotAvailable).ends_with("an address of this machine"));
+        assert!(text(io::ErrorKind::AddrNotAvailable).ends_with("addresses of this machine"));
         assert!(!text(io::ErrorKind::PermissionDenied).contains("another server"));
     }
 

@@ -2,14 +2,14 @@
 //!
 //! Serde stops at the first error. Here a failing key is reported, left out, and the tree is read again without
 //! it: every field of the parsed type has a default, so each round ends with one mistake less. Keys that the
-//! type does not have are reported on the way with the nearest one it has. Absent: lists and free-form maps,
-//! which no key of ours takes.
+//! type does not have are reported on the way with the nearest one it has. Lists are of
+//! texts, and a variable writes one with commas. Absent: free-form maps, which no key of ours takes.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::value::{SeqDeserializer, StrDeserializer, StringDeserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -77,6 +77,24 @@ impl<'de> Decoder<'de> {
             Content::Null => Err(de::Error::custom(format!("is empty; {wanted} is expected"))),
             Content::List(_) => Err(de::Error::custom(format!("is a list; {wanted} is expected"))),
             Content::Map(_) => Err(de::Error::custom(format!("is a mapping of keys; {wanted} is expected"))),
+        }
+    }
+
+    /// A list of texts.
+    fn texts(&self) -> Result<Vec<String>, Failure> {
+        match &self.node.content {
+            Content::List(items) => items
+                .iter()
+                .map(|item| match &item.content {
+                    Content::Scalar(text) => Ok(text.clone()),
+                    _ => Err(de::Error::custom("holds something else than texts")),
+                })
+                .collect(),
+            Content::Scalar(text) => {
+                Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+            }
+            Content::Null => Err(de::Error::custom("is empty; a list is expected")),
+            Content::Map(_) => Err(de::Error::custom("is a mapping of keys; a list is expected")),
         }
     }
 
@@ -153,6 +171,10 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         }
     }
 
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        visitor.visit_seq(SeqDeserializer::new(self.texts()?.into_iter()))
+    }
+
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -178,7 +200,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
 
     forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u128 f32 f64 char bytes byte_buf unit unit_struct newtype_struct tuple
-        tuple_struct map seq identifier ignored_any
+        tuple_struct map identifier ignored_any
     }
 }
 

@@ -8,8 +8,10 @@ use super::document::Node;
 use super::report::{Origin, Report};
 use super::{keys, known};
 
-/// Ours that are no keys: the flag `--config`.
-const NOT_KEYS: [&str; 1] = ["ROADSTEAD_CONFIG"];
+/// Ours that are no keys: the flag `--config`, and what commands are told of a server.
+const NOT_KEYS: [&str; 4] = ["ROADSTEAD_CONFIG", "ROADSTEAD_SERVER", "ROADSTEAD_CA", "ROADSTEAD_TOKEN"];
+/// Keys with a shorter name, without `ROADSTEAD_`.
+const SHORT: [(&str, &str); 1] = [("ADMIN_PASSWORD", "auth.admin_password")];
 /// Of podman and skopeo, not of distribution.
 const NOT_DISTRIBUTION: [&str; 1] = ["REGISTRY_AUTH_FILE"];
 
@@ -25,7 +27,15 @@ pub(super) fn ours(variables: &[(String, String)], read: ReadFile<'_>, report: &
             continue;
         }
         let origin = Origin::Variable(name.clone());
-        let path = |rest: &str| rest.to_ascii_lowercase().replace("__", ".");
+        // In another case it is another variable, and of two that mean the same one would win unseen.
+        if rest.bytes().any(|b| b.is_ascii_lowercase()) {
+            report.error(&origin, "", unknown(name));
+            continue;
+        }
+        let path = |rest: &str| match SHORT.iter().find(|(short, _)| *short == rest) {
+            Some((_, path)) => (*path).to_owned(),
+            None => rest.to_ascii_lowercase().replace("__", "."),
+        };
         let named = rest.strip_suffix("_FILE").filter(|rest| is_key(&path(rest)));
         if let Some(named) = named {
             if variables.iter().any(|(other, _)| other.strip_prefix("ROADSTEAD_") == Some(named)) {
@@ -68,7 +78,7 @@ fn is_key(path: &str) -> bool {
 
 fn unknown(name: &str) -> String {
     let known: Vec<String> = keys::all().iter().map(keys::Key::variable).collect();
-    match keys::nearest(name, known.iter().map(String::as_str)) {
+    match keys::nearest(&name.to_ascii_uppercase(), known.iter().map(String::as_str)) {
         Some(near) => format!("unknown variable; did you mean {near}?"),
         None => "unknown variable; `roadstead config reference` lists the variables there are".to_owned(),
     }

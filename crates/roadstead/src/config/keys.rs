@@ -53,6 +53,7 @@ fn collect(schema: &Value, path: &str, defaults: &Value, keys: &mut Vec<Key>) {
             kind: kind(schema),
             default: match defaults {
                 Value::Null => None,
+                Value::Array(items) if items.is_empty() => None,
                 Value::String(text) => Some(text.clone()),
                 other => Some(other.to_string()),
             },
@@ -77,6 +78,7 @@ fn kind(schema: &Value) -> String {
         (_, Some(format @ ("duration" | "size"))) => format.to_owned(),
         (Some("boolean"), _) => "true or false".to_owned(),
         (Some("integer"), _) => "whole number".to_owned(),
+        (Some("array"), _) => "list of texts, in a variable with commas between them".to_owned(),
         _ => "text".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 //! and what coming versions of Roadstead will have.
 //!
 //! Each is honoured under our name for it, or refused, or ignored with a warning that names it. Refused is what
-//! must not be ignored: an operator who wrote `auth` or `http.tls` believes the registry is protected.
+//! must not be ignored: an operator who wrote `auth` believes the registry is protected.
 
 use super::document::{Content, Node};
 use super::report::Report;
@@ -26,7 +26,8 @@ enum Standing {
 
 use Standing::{Ignored, Moved, Needless, Only, Refused, Same};
 
-const ENGINE: &str = "this version keeps blobs on the filesystem engine only; use storage.filesystem.rootdirectory";
+const ENGINE: &str = "this version keeps blobs on the filesystem or in S3; use storage.filesystem or storage.s3";
+const COPIES: &str = "ignored: copies inside of the store follow the sizes of what is copied";
 const LOCATIONS: &str = "this version has one storage location; use storage.filesystem.rootdirectory";
 const NO_EFFECT: &str = "ignored: this version has nothing that it would set";
 
@@ -47,7 +48,18 @@ const KNOWN: &[(&str, Standing)] = &[
     ("http.net", Only("tcp", "only tcp is supported; put a proxy in front for a unix socket")),
     ("http.prefix", Only("/", "the API is served at /v2/ and nowhere else; let a proxy strip the prefix")),
     ("http.relativeurls", Needless("true", "ignored: URLs are relative unless http.host is set")),
-    ("http.tls", Refused("this version does not serve TLS; remove the key and put a TLS proxy in front of it")),
+    ("http.tls.certificate", Same),
+    ("http.tls.key", Same),
+    ("http.tls.clientcas", Same),
+    ("http.tls.clientauth", Same),
+    ("http.tls.minimumtls", Same),
+    ("http.tls.ciphersuites", Refused("the cipher suites are fixed, all of them with forward secrecy; remove the key")),
+    (
+        "http.tls.letsencrypt",
+        Refused(
+            "this server gets no certificates by ACME; let a client of it, as certbot, write http.tls.certificate and http.tls.key: replaced files are taken over",
+        ),
+    ),
     ("http.debug", Ignored("ignored: metrics are at /metrics and health at /health of http.addr")),
     ("http.headers", Ignored("ignored: response headers are fixed; let a proxy add more")),
     ("http.http2.disabled", Needless("false", "ignored: HTTP/2 is spoken with the clients that ask for it")),
@@ -56,8 +68,34 @@ const KNOWN: &[(&str, Standing)] = &[
     ("http.h2c", Ignored(NO_EFFECT)),
     ("storage.filesystem.rootdirectory", Same),
     ("storage.filesystem.maxthreads", Ignored("ignored: the number of threads follows the load")),
-    ("storage.s3", Refused(ENGINE)),
-    ("storage.s3aws", Refused(ENGINE)),
+    ("storage.s3.bucket", Same),
+    ("storage.s3.region", Same),
+    ("storage.s3.regionendpoint", Same),
+    ("storage.s3.accesskey", Same),
+    ("storage.s3.secretkey", Same),
+    ("storage.s3.sessiontoken", Same),
+    ("storage.s3.rootdirectory", Same),
+    ("storage.s3.secure", Same),
+    ("storage.s3.skipverify", Same),
+    ("storage.s3.forcepathstyle", Same),
+    ("storage.s3.chunksize", Same),
+    ("storage.s3.encrypt", Same),
+    ("storage.s3.keyid", Same),
+    ("storage.s3.storageclass", Same),
+    ("storage.s3.v4auth", Only("true", "requests are always signed with version 4; remove the key")),
+    ("storage.s3.accelerate", Needless("false", "ignored: name the accelerated endpoint in storage.s3.regionendpoint")),
+    (
+        "storage.s3.usedualstack",
+        Needless("false", "ignored: name the dual stack endpoint in storage.s3.regionendpoint"),
+    ),
+    ("storage.s3.multipartcopychunksize", Ignored(COPIES)),
+    ("storage.s3.multipartcopymaxconcurrency", Ignored(COPIES)),
+    ("storage.s3.multipartcopythresholdsize", Ignored(COPIES)),
+    ("storage.s3.useragent", Ignored(NO_EFFECT)),
+    ("storage.s3.loglevel", Ignored("ignored: set log.level or log.filter")),
+    ("storage.s3.logS3APIRequests", Ignored("ignored: set log.level or log.filter")),
+    ("storage.s3.objectacl", Ignored("ignored: objects get the access rules of the bucket")),
+    ("storage.s3aws", Refused("write storage.s3 in place of storage.s3aws; its keys are the same")),
     ("storage.azure", Refused(ENGINE)),
     ("storage.azblob", Refused(ENGINE)),
     ("storage.gcs", Refused(ENGINE)),
@@ -75,7 +113,7 @@ const KNOWN: &[(&str, Standing)] = &[
         Only("true", "this version cannot refuse deletion; remove the key to accept that, or refuse DELETE in a proxy"),
     ),
     ("storage.delete", Ignored(NO_EFFECT)),
-    ("storage.redirect", Ignored("ignored: blobs are served by this process, never by a redirect")),
+    ("storage.redirect.disable", Same),
     ("storage.cache", Ignored("ignored: descriptors are kept in the metadata and need no cache")),
     ("storage.tag", Ignored("ignored: tags are kept in the metadata; listing them needs no concurrency limit")),
     ("storage.maintenance.uploadpurging.age", Moved("uploads.expiry")),
@@ -94,15 +132,16 @@ const KNOWN: &[(&str, Standing)] = &[
     ),
     ("storage.maintenance", Ignored(NO_EFFECT)),
     ("storage.middleware", Ignored(NO_EFFECT)),
+    ("auth.none", Refused("to let everybody in, write auth.enabled: false")),
+    ("auth.htpasswd.path", Same),
+    ("auth.htpasswd.realm", Same),
+    ("auth.token", Refused("this server issues its tokens itself, at /auth/token: remove the key")),
+    ("auth.silly", Refused("it would let everybody in; remove the key, or write auth.enabled: false")),
+    ("auth", Same),
     (
-        "metadata.postgres",
-        Refused("this version keeps metadata in its embedded engine only; use metadata.raft.directory"),
-    ),
-    ("auth.none", Ignored("ignored: nobody is authenticated in any case")),
-    (
-        "auth",
+        "http.allow_anonymous_network",
         Refused(
-            "this version authenticates nobody, so it must not look as if it did; remove the key and put an authenticating proxy in front of it",
+            "clients are asked who they are where other machines reach the server; auth.enabled: false lets everybody in",
         ),
     ),
     ("middleware", Ignored(NO_EFFECT)),

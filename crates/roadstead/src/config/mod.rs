@@ -6,15 +6,22 @@
 //!
 //! Each source is one layer; a later layer wins: file, `REGISTRY_*`, `ROADSTEAD_*`, flags.
 
+pub mod audit;
+pub(crate) mod auth;
 mod decode;
 mod document;
 mod environment;
 pub mod keys;
 mod known;
 pub mod parsed;
+pub mod postgres;
 pub mod reference;
 pub mod report;
+pub mod s3;
 pub mod settings;
+pub mod sources;
+pub mod tls;
+pub mod told;
 pub mod units;
 
 use std::io;

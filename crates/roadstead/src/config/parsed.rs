@@ -6,6 +6,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::audit::Audit;
+use super::auth::Auth;
+use super::postgres::Postgres;
+use super::s3::S3;
+use super::tls::Tls;
 use super::units::{Size, Span};
 
 /// The whole configuration.
@@ -17,6 +22,10 @@ pub struct Parsed {
     pub data_dir: String,
     /// The server.
     pub http: Http,
+    /// Who may do what.
+    pub auth: Auth,
+    /// This process among others over the same metadata.
+    pub instance: Instance,
     /// Where blobs are kept.
     pub storage: Storage,
     /// Where repositories, tags, manifests and upload sessions are kept.
@@ -27,6 +36,10 @@ pub struct Parsed {
     pub gc: Gc,
     /// Damage of what is stored.
     pub scrub: Scrub,
+    /// Who did what.
+    pub audit: Audit,
+    /// Numbers for graphs and alerts.
+    pub metrics: Metrics,
     /// The log, on standard error.
     pub log: Log,
 }
@@ -36,14 +49,27 @@ impl Default for Parsed {
         Self {
             data_dir: "./roadstead-data".into(),
             http: Http::default(),
+            auth: Auth::default(),
+            instance: Instance::default(),
             storage: Storage::default(),
             metadata: Metadata::default(),
             uploads: Uploads::default(),
             gc: Gc::default(),
             scrub: Scrub::default(),
+            audit: Audit::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }
+}
+
+/// Numbers for graphs and alerts, at `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Metrics {
+    /// Whether `/metrics` is shown to everybody who can reach the server, where clients are asked who they are. Without it
+    /// it is for system admins, for their access tokens with the scope `metrics`, and for this machine.
+    pub anonymous: bool,
 }
 
 /// The server.
@@ -51,19 +77,23 @@ impl Default for Parsed {
 #[serde(default)]
 pub struct Http {
     /// IP address and port to listen on. Without an address (`:5000`) it is every address of the machine; port 0
-    /// takes a free port, which is printed. The flag `--listen` sets it. An address that other machines can
-    /// reach needs `http.allow_anonymous_network`.
+    /// takes a free port, which is printed. The flag `--listen` sets it. At an address that other
+    /// machines can reach clients are asked who they are (`auth.enabled`), over TLS (`http.tls`).
     pub addr: String,
     /// The URL under which clients reach the server, `https://registry.example.com`, when it stands behind a
     /// proxy that changes the host; `Location` and `Link` headers then begin with it. Without it they are
-    /// relative to the request, which every client resolves.
+    /// relative to the request, which every client resolves. A server on a loopback address that asks nobody who it
+    /// is answers to no other names than this one and those of this machine.
     pub host: Option<String>,
     /// Signs upload sessions, at least 16 characters. Without it a key is generated and kept in the metadata.
     /// Changing it ends the uploads that have begun.
     pub secret: Option<String>,
-    /// Whether the server may listen on an address that other machines can reach although nothing authenticates
-    /// them: everyone who can reach it may pull, push and delete.
-    pub allow_anonymous_network: bool,
+    /// TLS, which this server ends itself.
+    pub tls: Tls,
+    /// A second listener without TLS.
+    pub plain: Plain,
+    /// Proxies that say for whom they connect.
+    pub proxy_protocol: ProxyProtocol,
     /// How long health answers 503 after SIGTERM while everything is still served, so that load balancers can look
     /// elsewhere before the listener closes. SIGINT skips it, SIGHUP is a SIGTERM.
     pub drain_delay: Span,
@@ -93,7 +123,9 @@ impl Default for Http {
             addr: "127.0.0.1:5000".into(),
             host: None,
             secret: None,
-            allow_anonymous_network: false,
+            tls: Tls::default(),
+            plain: Plain::default(),
+            proxy_protocol: ProxyProtocol::default(),
             drain_delay: Span::seconds(5),
             draintimeout: Span::seconds(12),
             max_connections: 16_384,
@@ -105,12 +137,57 @@ impl Default for Http {
     }
 }
 
+/// A second listener without TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Plain {
+    /// IP address and port, as in `http.addr`; `:80` where clients come without saying how. It sends them to the same
+    /// host with TLS, at the port of `http.host` if that is set, else that of `http.addr`, and answers health and `/ca`.
+    /// It takes a sixteenth of `http.max_connections`, 512 at most.
+    pub addr: Option<String>,
+}
+
+/// Proxies that say for whom they connect.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct ProxyProtocol {
+    /// Addresses or networks (`10.0.0.0/24`) of load balancers that begin every connection with a header of the PROXY
+    /// protocol, version 1 or 2: the log then has the address of the client. From elsewhere no header is taken. A
+    /// connection from there without one is answered health only, and 403 otherwise.
+    pub trusted: Vec<String>,
+}
+
+/// This process among others over the same metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Instance {
+    /// Where other machines reach this process, `host:port`, as `roadstead status` shows it. Default: the name of the
+    /// machine and the port of `http.addr`; for a loopback address that address.
+    pub address: Option<String>,
+    /// The region it runs in, a name of your choice.
+    pub region: Option<String>,
+}
+
 /// Where blobs are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Storage {
     /// A directory of this machine, or of a file server that several instances mount.
     pub filesystem: Filesystem,
+    /// A bucket, in place of a directory.
+    pub s3: S3,
+    /// Sending clients to the store.
+    pub redirect: Redirect,
+}
+
+/// Sending clients to the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Redirect {
+    /// Whether all bytes of blobs go through this process. Otherwise a client that pulls a blob is sent to the bucket with
+    /// a URL that is good for five minutes and for this blob only; one that comes back for the same blob within a
+    /// minute gets it from here. A directory has no URLs: from there all bytes go through this process.
+    pub disable: bool,
 }
 
 /// The filesystem engine.
@@ -127,6 +204,8 @@ pub struct Filesystem {
 pub struct Metadata {
     /// The embedded engine: SQLite with a replicated log.
     pub raft: Raft,
+    /// A PostgreSQL database, in place of the embedded engine.
+    pub postgres: Postgres,
 }
 
 /// The embedded metadata engine.
@@ -202,7 +281,8 @@ pub struct Log {
     /// `text` for people, `json` with one object a line for machines.
     pub format: Format,
     /// Overrides `log.level` in parts, in the syntax of `tracing-subscriber`'s `EnvFilter`:
-    /// `info,roadstead_http=debug`. The variable `RUST_LOG` is not read.
+    /// `info,roadstead_http=debug`. Values of fields are compared as they stand, not as regular expressions. The variable
+    /// `RUST_LOG` is not read.
     pub filter: Option<String>,
 }
 

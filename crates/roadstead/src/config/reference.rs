@@ -20,6 +20,31 @@ metadata: {raft: {directory: /var/lib/roadstead/metadata}}
 log: {level: info, format: text}
 ```
 
+Blobs in a bucket, in place of a directory (what to know about it: [storage-s3.md](storage-s3.md)):
+
+```yaml
+storage:
+  s3: {bucket: images, region: eu-central-1, accesskey: AKIA..., secretkey: ...}
+```
+
+Metadata in PostgreSQL, in place of this machine (what to know about it: [metadata-postgres.md](metadata-postgres.md)):
+
+```yaml
+metadata:
+  postgres: {url: \"postgres://roadstead@db1,db2/roadstead\", password_file: /run/secrets/db, standbys: [\"db2:5432\"]}
+```
+
+TLS with a certificate of your own (what to know about it: [tls.md](tls.md)); without one, a server that other machines
+can reach makes one:
+
+```yaml
+http:
+  addr: \":443\"
+  host: https://registry.example.com
+  tls: {certificate: /etc/roadstead/tls.crt, key: /etc/roadstead/tls.key}
+  plain: {addr: \":80\"}
+```
+
 `roadstead config check FILE` tells everything that is wrong with a file at once, and ends with exit code 0 when the
 configuration is right, 2 when it is not. An unknown key is an error.
 
@@ -30,7 +55,8 @@ A flag wins over an environment variable, a variable over the file, the file ove
 Every key has its variable: `ROADSTEAD_`, then the path in capitals with two underscores between the levels.
 Any of them may end in `_FILE`; the value is then the content of the file named, without the line end at its end
 (`ROADSTEAD_HTTP__SECRET_FILE=/run/secrets/http`). An unknown variable that begins with `ROADSTEAD_` is an error,
-except for those that Kubernetes makes for a service of that name.
+except for those that Kubernetes makes for a service of that name, and for `ROADSTEAD_SERVER`, `ROADSTEAD_CA` and
+`ROADSTEAD_TOKEN`, by which commands reach a server ([administration.md](administration.md)).
 
 ## Values
 
@@ -44,7 +70,7 @@ except for those that Kubernetes makes for a service of that name.
 The keys of distribution's format 0.1 and its `REGISTRY_...` variables are known. Those that have a counterpart are
 honoured (`log.formatter`, `storage.maintenance.uploadpurging.age`, ...); a `ROADSTEAD_...` variable wins over a
 `REGISTRY_...` one. The others are ignored with a warning that names them, or refused where ignoring them would leave
-the registry open, unprotected or useless: `auth`, `http.tls`, `proxy`, read-only mode, other storage drivers.
+the registry open, unprotected or useless: `auth.token`, `http.tls.ciphersuites`, `proxy`, read-only mode, other storage drivers.
 
 ## Keys
 ";

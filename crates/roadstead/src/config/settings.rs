@@ -1,13 +1,24 @@
 //! The configuration once it makes sense: addresses parsed, directories resolved, values within their bounds.
 //! Made only from [`Parsed`], only without errors.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+mod listening;
+
+use super::audit::Kept;
+use super::auth::Guarded;
 use super::document::Node;
-use super::parsed::{Log, Parsed};
+use super::parsed::{Log, Metrics, Parsed};
+use super::postgres::{self, Database};
 use super::report::{Origin, Report};
+use super::s3::{self, Bucket};
+use super::tls::Spoken;
+use super::told::{self, Setting};
 use super::units::Span;
 
 /// What the process runs with.
@@ -15,24 +26,75 @@ use super::units::Span;
 pub struct Settings {
     /// The server.
     pub http: Http,
-    /// The root of the filesystem location.
-    pub blobs: PathBuf,
-    /// The directory of the embedded metadata engine.
-    pub metadata: PathBuf,
+    /// Access control, if it is exercised.
+    pub auth: Option<Guarded>,
+    /// This process among others.
+    pub instance: Instance,
+    /// Where blobs are kept.
+    pub blobs: Blobs,
+    /// Whether clients are sent there for the bytes of blobs, where that can be.
+    pub redirect: bool,
+    /// Where metadata is kept.
+    pub metadata: Metadata,
     /// Unfinished uploads.
     pub uploads: Uploads,
     /// Blobs that nothing names.
     pub gc: Gc,
     /// Damage of what is stored.
     pub scrub: Scrub,
+    /// Who did what, when that is kept.
+    pub audit: Option<Kept>,
+    /// Who sees the metrics.
+    pub metrics: Metrics,
     /// The log.
     pub log: Log,
+    /// All of it as it was written, for people: without secrets.
+    pub told: Vec<Setting>,
 }
 
 impl Settings {
     /// The Unix socket of the admin API.
     pub fn admin_socket(&self) -> PathBuf {
-        self.metadata.join("admin.sock")
+        match &self.metadata {
+            Metadata::Raft(directory) => directory.join("admin.sock"),
+            Metadata::Postgres(database) => database.data_dir.join("admin.sock"),
+        }
+    }
+}
+
+/// Where metadata is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Metadata {
+    /// In the embedded engine, in a directory.
+    Raft(PathBuf),
+    /// In a database.
+    Postgres(Box<Database>),
+}
+
+impl std::fmt::Display for Metadata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Metadata::Raft(directory) => write!(f, "{}", directory.display()),
+            Metadata::Postgres(database) => write!(f, "{database}"),
+        }
+    }
+}
+
+/// Where blobs are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blobs {
+    /// Below a directory.
+    Filesystem(PathBuf),
+    /// In a bucket.
+    S3(Box<Bucket>),
+}
+
+impl std::fmt::Display for Blobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Blobs::Filesystem(directory) => write!(f, "{}", directory.display()),
+            Blobs::S3(bucket) => write!(f, "{bucket}"),
+        }
     }
 }
 
@@ -41,6 +103,12 @@ impl Settings {
 pub struct Http {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// TLS there, if any.
+    pub tls: Option<Spoken>,
+    /// Where it sends clients to TLS.
+    pub plain: Option<SocketAddr>,
+    /// From whom PROXY headers are taken.
+    pub proxies: Vec<IpNet>,
     /// `scheme://host[:port]` that absolute URLs begin with; relative without it.
     pub host: Option<String>,
     /// Signs upload sessions; generated and kept when absent.
@@ -59,6 +127,15 @@ pub struct Http {
     pub body_timeout: Duration,
     /// The largest manifest, bytes.
     pub max_manifest: u64,
+}
+
+/// This process among others over the same metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Where other machines reach it, when that is not what it listens on.
+    pub address: Option<String>,
+    /// The region it runs in; may be empty.
+    pub region: String,
 }
 
 /// Unfinished uploads.
@@ -100,9 +177,13 @@ impl std::fmt::Debug for Http {
 
 /// Checks `parsed`; `tree` tells where each value was written. The answer counts only if `report` has no errors.
 pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Settings {
+    let told = told::of(tree, &report.file);
     let mut check = Check { tree, report };
     let http = &parsed.http;
-    let listen = check.listen(&http.addr, http.allow_anonymous_network);
+    let listen = check.listen("http.addr", &http.addr);
+    let network = !listen.ip().to_canonical().is_loopback();
+    let auth = check.auth(&parsed, network);
+    let (tls, plain) = check.tls(http, listen, network);
     if !(8..=1_000_000).contains(&http.max_connections) {
         check.error("http.max_connections", "must be between 8 and 1000000".into());
     }
@@ -119,6 +200,9 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
     }
     let settings_http = Http {
         listen,
+        tls,
+        plain,
+        proxies: check.proxies(&http.proxy_protocol.trusted),
         host: http.host.as_deref().map(|host| check.host(host)),
         secret: http.secret.clone(),
         drain_delay: check.span("http.drain_delay", http.drain_delay, 0, 3_600),
@@ -129,14 +213,17 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
         body_timeout: check.span("http.body_timeout", http.body_timeout, 1, 3_600),
         max_manifest,
     };
+    let instance = check.instance(&parsed.instance);
     let (blobs, metadata) = check.directories(&parsed);
+    let blobs = check.bucket(&parsed).map_or(Blobs::Filesystem(blobs), Blobs::S3);
+    let metadata = check.database(&parsed).map_or(Metadata::Raft(metadata), Metadata::Postgres);
     // Twice the life of a session's token without a row: an upload that can still go on must not be removed.
     let uploads = Uploads {
         expiry: check.span("uploads.expiry", parsed.uploads.expiry, 7_200, 365 * 86_400),
         purge_interval: check.span("uploads.purge_interval", parsed.uploads.purge_interval, 1, 7 * 86_400),
     };
     if let Some(filter) = &parsed.log.filter
-        && let Err(error) = tracing_subscriber::EnvFilter::try_new(filter)
+        && let Err(error) = parse_filter(filter)
     {
         check.error("log.filter", format!("not a filter: {error}"));
     }
@@ -151,10 +238,26 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
     }
     let interval = check.span("scrub.interval", parsed.scrub.interval, 1, 100 * 365 * 86_400);
     let scrub = Scrub { interval, deep: parsed.scrub.deep, rate };
-    Settings { http: settings_http, blobs, metadata, uploads, gc, scrub, log: parsed.log }
+    let audit = check.audit(&parsed.audit);
+    let redirect = !parsed.storage.redirect.disable;
+    Settings {
+        http: settings_http,
+        auth,
+        instance,
+        blobs,
+        redirect,
+        metadata,
+        uploads,
+        gc,
+        scrub,
+        audit,
+        metrics: parsed.metrics,
+        log: parsed.log,
+        told,
+    }
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     tree: &'a Node,
     report: &'a mut Report,
 }
@@ -164,43 +267,17 @@ impl Check<'_> {
         self.tree.get(key).map_or(Origin::Default, |node| node.origin.clone())
     }
 
-    fn error(&mut self, key: &str, text: String) {
+    pub(super) fn error(&mut self, key: &str, text: String) {
         let origin = self.origin(key);
         self.report.error(&origin, key, text);
     }
 
-    fn span(&mut self, key: &str, span: Span, least: u64, most: u64) -> Duration {
+    pub(super) fn span(&mut self, key: &str, span: Span, least: u64, most: u64) -> Duration {
         let (least, most) = (Span::seconds(least), Span::seconds(most));
         if span < least || span > most {
             self.error(key, format!("must be between {least} and {most}"));
         }
         span.get()
-    }
-
-    fn listen(&mut self, addr: &str, allowed: bool) -> SocketAddr {
-        let (host, port) = addr.rsplit_once(':').unwrap_or((addr, ""));
-        let ip = match host.trim_start_matches('[').trim_end_matches(']') {
-            "" => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-            "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            host => host.parse().ok(),
-        };
-        let (Some(ip), Ok(port)) = (ip, port.parse()) else {
-            self.error(
-                "http.addr",
-                format!("`{addr}` is not an IP address with a port, as in 127.0.0.1:5000, [::1]:5000 or :5000"),
-            );
-            return SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-        };
-        if !ip.to_canonical().is_loopback() && !allowed {
-            self.error(
-                "http.addr",
-                format!(
-                    "{addr} can be reached from other machines, and nothing authenticates them: everyone could push and delete. \
-                     Listen on 127.0.0.1:{port} behind an authenticating proxy, or accept it with http.allow_anonymous_network: true"
-                ),
-            );
-        }
-        SocketAddr::new(ip, port)
     }
 
     fn host(&mut self, host: &str) -> String {
@@ -211,6 +288,32 @@ impl Check<'_> {
             self.error("http.host", format!("`{host}` is not of the form https://HOST or https://HOST:PORT"));
         }
         base.to_owned()
+    }
+
+    /// The bucket, when one is written of.
+    fn bucket(&mut self, parsed: &Parsed) -> Option<Box<Bucket>> {
+        self.tree.get("storage.s3")?;
+        if parsed.storage.filesystem.rootdirectory.is_some() {
+            let text = "is set beside storage.s3; blobs are kept in one place, so remove one of them";
+            self.error("storage.filesystem.rootdirectory", text.into());
+        }
+        Some(Box::new(s3::validate(&parsed.storage.s3, &mut |key, text| {
+            let key = format!("storage.s3.{key}");
+            // What is missing is best told where the bucket is.
+            let place = if self.tree.get(&key).is_some() { &key } else { "storage.s3" };
+            let origin = self.origin(place);
+            self.report.error(&origin, key, text);
+        })))
+    }
+
+    fn instance(&mut self, given: &super::parsed::Instance) -> Instance {
+        for (key, value) in [("instance.address", &given.address), ("instance.region", &given.region)] {
+            let unfit = |text: &&String| text.is_empty() || text.len() > 255 || text.chars().any(|c| c.is_control());
+            if value.as_ref().is_some_and(|value| unfit(&value)) {
+                self.error(key, "must have 1 to 255 characters, none of them a control character".into());
+            }
+        }
+        Instance { address: given.address.clone(), region: given.region.clone().unwrap_or_default() }
     }
 
     fn directories(&mut self, parsed: &Parsed) -> (PathBuf, PathBuf) {
@@ -237,6 +340,10 @@ impl Check<'_> {
         let data = Path::new(&parsed.data_dir);
         let place = |value: Option<&String>, name: &str| value.map_or_else(|| data.join(name), PathBuf::from);
         let (blobs, metadata) = (place(given[1].1, "blobs"), place(given[2].1, "metadata"));
+        // A database is nowhere below.
+        if self.tree.get("metadata.postgres").is_some() {
+            return (blobs, metadata);
+        }
         let (a, b) = (plain(&blobs), plain(&metadata));
         if a.starts_with(&b) || b.starts_with(&a) {
             let text = format!(
@@ -248,6 +355,27 @@ impl Check<'_> {
         }
         (blobs, metadata)
     }
+
+    /// The database, when one is written of.
+    fn database(&mut self, parsed: &Parsed) -> Option<Box<Database>> {
+        self.tree.get("metadata.postgres")?;
+        if parsed.metadata.raft.directory.is_some() {
+            let text = "is set beside metadata.postgres; metadata is kept in one place, so remove one of them";
+            self.error("metadata.raft.directory", text.into());
+        }
+        Some(Box::new(postgres::validate(&parsed.metadata.postgres, &parsed.data_dir, &mut |key, text| {
+            let key = format!("metadata.postgres.{key}");
+            // What is missing is best told where the database is.
+            let origin = self.origin(if self.tree.get(&key).is_some() { &key } else { "metadata.postgres" });
+            self.report.error(&origin, &key, text);
+        })))
+    }
+}
+
+/// Reads a filter. What it says of the values of fields is compared as it stands: as regular expressions they would become
+/// automata, and a line of 60 characters makes one that takes 20 s and 800 MB.
+pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::builder().with_regex(false).parse(text)
 }
 
 /// The path without `.` and `..` components, for comparison; links are not followed.

@@ -1,12 +1,15 @@
 //! The configuration as an operator meets it.
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::report::Report;
 use super::*;
 
-fn load_with(text: &str, variables: &[(&str, &str)]) -> (Option<Settings>, Report) {
+/// What a file with this text and these variables come to.
+pub(super) fn load_with(text: &str, variables: &[(&str, &str)]) -> (Option<Settings>, Report) {
     let variables: Vec<_> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     load(&Sources {
         file: Some(("test.yml", text)),
@@ -15,30 +18,31 @@ fn load_with(text: &str, variables: &[(&str, &str)]) -> (Option<Settings>, Repor
         listen: None,
         read_file: &|path| match path.to_str() {
             Some("/run/secrets/http") => Ok("from a file with 16 and more\n".into()),
+            Some("/run/secrets/s3") => Ok("from-a-file\n".into()),
             _ => Err(io::ErrorKind::NotFound.into()),
         },
     })
 }
 
-fn settings(text: &str, variables: &[(&str, &str)]) -> Settings {
+pub(super) fn settings(text: &str, variables: &[(&str, &str)]) -> Settings {
     let (settings, report) = load_with(text, variables);
     settings.unwrap_or_else(|| panic!("{report}"))
 }
 
-fn errors(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn errors(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let (settings, report) = load_with(text, variables);
     assert_eq!(settings.is_some(), report.errors.is_empty());
     report.errors.iter().map(|finding| report.line(finding)).collect()
 }
 
-fn warnings(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn warnings(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let (settings, report) = load_with(text, variables);
     assert!(settings.is_some(), "{report}");
     report.warnings.iter().map(|finding| report.line(finding)).collect()
 }
 
 #[track_caller]
-fn contains(lines: &[String], parts: &[&str]) {
+pub(super) fn contains(lines: &[String], parts: &[&str]) {
     assert!(
         lines.iter().any(|line| parts.iter().all(|part| line.contains(part))),
         "no line with {parts:?} in {lines:#?}"
@@ -49,8 +53,8 @@ fn contains(lines: &[String], parts: &[&str]) {
 fn nothing_given_is_a_complete_configuration() {
     let settings = settings("", &[]);
     assert_eq!(settings.http.listen, "127.0.0.1:5000".parse().unwrap());
-    assert_eq!(settings.blobs, Path::new("./roadstead-data/blobs"));
-    assert_eq!(settings.metadata, Path::new("./roadstead-data/metadata"));
+    assert_eq!(settings.blobs, settings::Blobs::Filesystem("./roadstead-data/blobs".into()));
+    assert_eq!(settings.metadata, settings::Metadata::Raft("./roadstead-data/metadata".into()));
     assert_eq!(warnings("", &[]), Vec::<String>::new());
 }
 
@@ -72,7 +76,7 @@ fn flags_win_over_variables_over_the_file() {
     });
     let with_flag = with_flag.unwrap();
     assert_eq!(with_flag.http.listen.port(), 4);
-    assert_eq!(with_flag.metadata, Path::new("/data/metadata"));
+    assert_eq!(with_flag.metadata, settings::Metadata::Raft("/data/metadata".into()));
 }
 
 #[test]
@@ -82,15 +86,52 @@ fn every_key_can_be_set_by_its_variable() {
             "http.addr" => "127.0.0.1:0",
             "http.host" => "https://registry.example.com",
             "http.secret" => "0123456789abcdef",
+            "http.plain.addr" => "127.0.0.1:80",
+            "http.tls.disabled" => "false",
+            "http.tls.names" | "http.proxy_protocol.trusted" => "192.0.2.1",
+            // Each needs the other.
+            "http.tls.certificate" | "http.tls.key" => continue,
+            "http.tls.clientcas" => "/etc/clients.pem",
             "log.filter" => "info",
+            "auth.enabled" => "true",
+            "auth.admin_password" => "correct horse",
+            "auth.htpasswd.path" => "/etc/users",
+            // Needs the file.
+            "auth.htpasswd.realm" => continue,
+            // Each needs another.
+            path if path.starts_with("auth.oidc.") => continue,
             "gc.untagged" => "30d",
+            "instance.address" => "registry-1.example.com:5000",
+            "instance.region" => "eu-west",
             "storage.filesystem.rootdirectory" | "metadata.raft.directory" => "/elsewhere",
+            "storage.s3.regionendpoint" => "http://localhost:9000",
+            "storage.s3.memory" => "1GiB",
+            path if path.starts_with("storage.s3.") && key.default.is_none() => "word",
+            "metadata.postgres.url" => "postgres://me@host/db",
+            // The others belong to that one.
+            path if path.starts_with("metadata.postgres.") => continue,
             _ => key.default.as_deref().unwrap(),
         };
-        let (loaded, report) = load_with("", &[(&key.variable(), value)]);
+        // What a bucket needs beside the key.
+        let file = match key.path.starts_with("storage.s3.") {
+            true => "storage: {s3: {bucket: b, region: r, accesskey: a, secretkey: s, encrypt: true}}",
+            false if key.path == "http.plain.addr" => "http: {tls: {generate: true}}",
+            false => "",
+        };
+        let (loaded, report) = load_with(file, &[(&key.variable(), value)]);
         assert!(loaded.is_some(), "{}: {report}", key.variable());
-        assert!(!key.path.ends_with("_file"), "{}: the variable would look like that of a file", key.path);
+        let of_file = key.path.strip_suffix("_file").is_some_and(|path| keys::all().iter().any(|key| key.path == path));
+        assert!(!of_file, "{}: the variable would look like that of a file", key.path);
         assert!(key.description.len() > 20, "{} has no description", key.path);
+    }
+}
+
+#[test]
+fn what_names_an_instance_is_a_line_of_text() {
+    for (text, key) in
+        [("instance: {region: ''}", "instance.region"), ("instance: {address: \"a\\nb\"}", "instance.address")]
+    {
+        contains(&errors(text, &[]), &[key, "1 to 255 characters"]);
     }
 }
 
@@ -114,7 +155,7 @@ addr: x
     contains(&errors, &["test.yml:3:3: http.draintimeout", "24s for seconds"]);
     contains(&errors, &["test.yml:4:3: http.max_connections", "`many` is not a whole number"]);
     contains(&errors, &["test.yml:5:3: http.secret", "at least 16"]);
-    contains(&errors, &["test.yml:7:3: storage.s3", "this version"]);
+    contains(&errors, &["test.yml:7:3: storage.s3.region: is missing"]);
     contains(&errors, &["test.yml:9:3: log.level", "`loud` is not one of error, warn, info, debug, trace"]);
     contains(&errors, &["test.yml:10:1: uploads", "mapping"]);
     contains(&errors, &["test.yml:11:1: addr: unknown key; did you mean http.addr?"]);
@@ -123,17 +164,61 @@ addr: x
 }
 
 #[test]
-fn an_open_address_needs_consent() {
+fn variables_are_told_apart_by_case() {
+    let lower = [("ROADSTEAD_http__addr", "127.0.0.1:1"), ("ROADSTEAD_HTTP__ADDR", "127.0.0.1:2")];
+    let told = "ROADSTEAD_http__addr: unknown variable; did you mean ROADSTEAD_HTTP__ADDR?";
+    contains(&errors("", &lower), &[told]);
+}
+
+#[test]
+fn a_filter_is_never_an_automaton() {
+    // As a regular expression it takes 20 s and 800 MB.
+    let value = format!(".*a{}", ".".repeat(60));
+    settings(&format!("log: {{filter: '[{{a={value}}}]=info'}}"), &[]);
+}
+
+#[test]
+fn who_can_be_reached_asks_who_comes_unless_told_not_to() {
     for addr in ["0.0.0.0:5000", ":5000", "[::]:5000", "192.0.2.1:5000", "[::ffff:192.0.2.1]:5000"] {
         let text = format!("http: {{addr: '{addr}'}}");
-        contains(&errors(&text, &[]), &["http.allow_anonymous_network: true"]);
-        settings(&text, &[("ROADSTEAD_HTTP__ALLOW_ANONYMOUS_NETWORK", "true")]);
+        assert!(settings(&text, &[]).auth.is_some(), "{addr}");
+        assert_eq!(settings(&text, &[("ROADSTEAD_AUTH__ENABLED", "false")]).auth, None);
+        contains(&errors(&text, &[("ROADSTEAD_HTTP__ALLOW_ANONYMOUS_NETWORK", "true")]), &["auth.enabled: false"]);
     }
     for addr in ["127.0.0.1:0", "127.1.2.3:80", "[::1]:5000", "localhost:5000"] {
-        settings(&format!("http: {{addr: '{addr}'}}"), &[]);
+        let text = format!("http: {{addr: '{addr}'}}");
+        assert_eq!(settings(&text, &[]).auth, None);
+        assert!(settings(&text, &[("ROADSTEAD_AUTH__ENABLED", "true")]).auth.is_some());
+        // Somebody who is not on this machine.
+        let proxied = format!("http: {{addr: '{addr}', proxy_protocol: {{trusted: [127.0.0.1]}}}}");
+        assert!(settings(&proxied, &[]).auth.is_some());
     }
     for addr in ["5000", "127.0.0.1", "registry.example.com:5000", "127.0.0.1:99999", ""] {
         contains(&errors(&format!("http: {{addr: '{addr}'}}"), &[]), &["is not an IP address with a port"]);
+    }
+}
+
+#[test]
+fn access_control_is_checked() {
+    let guarded = settings("auth: {enabled: true, anonymous_pull: false, outage: 5m}", &[]).auth.unwrap();
+    assert!(guarded.create_on_push && !guarded.anonymous_pull && guarded.admin_password.is_none());
+    assert_eq!((guarded.service.as_str(), guarded.outage), ("roadstead", Duration::from_secs(300)));
+    let variable = ("ROADSTEAD_ADMIN_PASSWORD", "correct horse");
+    let guarded = settings("auth: {enabled: true}", &[variable]).auth.unwrap();
+    assert_eq!(guarded.admin_password.as_deref(), Some("correct horse"));
+    assert!(!format!("{guarded:?}").contains("horse"));
+    for (text, part) in [
+        ("auth: {service: 'a b'}", "auth.service"),
+        ("auth: {outage: 30d}", "auth.outage"),
+        ("auth: {admin_password: short}", "8 to 128"),
+        ("auth: {htpasswd: {path: ''}}", "auth.htpasswd.path: is empty"),
+        ("auth: {htpasswd: {paht: /x}}", "did you mean auth.htpasswd.path?"),
+        ("auth: {htpasswd: {path: /x}, enabled: false}", "remove one of the two"),
+        ("auth: {token: {realm: x}}", "/auth/token"),
+        ("auth: {none: {}}", "auth.enabled: false"),
+        ("auth: {enable: true}", "auth.enabled"),
+    ] {
+        contains(&errors(text, &[]), &[part]);
     }
 }
 
@@ -177,7 +262,7 @@ compatibility: {schema1: {enabled: false}}
 middleware: {storage: [{name: cloudfront}]}
 ";
     let loaded = settings(text, &[("REGISTRY_STORAGE_CACHE", "redis"), ("REGISTRY_LOG_FORMATTER", "text")]);
-    assert_eq!(loaded.blobs, Path::new("/var/lib/registry"));
+    assert_eq!(loaded.blobs, settings::Blobs::Filesystem("/var/lib/registry".into()));
     assert_eq!(loaded.uploads.expiry.as_secs(), 86_400);
     assert_eq!(loaded.uploads.purge_interval.as_secs(), 7_200);
     assert_eq!(loaded.log.format, parsed::Format::Text, "the variable wins over the file");
@@ -209,10 +294,10 @@ middleware: {storage: [{name: cloudfront}]}
 #[test]
 fn what_protects_is_refused_and_never_ignored() {
     for text in [
-        "auth: {htpasswd: {realm: r, path: p}}",
+        "auth: {htpasswd: {realm: r}}",
         "auth: {htpasswd: }",
         "storage: {inmemory: }",
-        "http: {tls: {certificate: c, key: k}}",
+        "http: {tls: {certificate: c, key: k, letsencrypt: {email: me}}}",
         "storage: {maintenance: {readonly: {enabled: true}}}",
         "proxy: {remoteurl: 'https://registry-1.docker.io'}",
         "metadata: {postgres: {url: x}}",
@@ -224,8 +309,8 @@ fn what_protects_is_refused_and_never_ignored() {
         assert!(!errors(text, &[]).is_empty(), "{text}");
     }
     contains(&errors("", &[("REGISTRY_AUTH", "htpasswd")]), &["REGISTRY_AUTH: auth: "]);
-    contains(&errors("", &[("REGISTRY_AUTH_HTPASSWD_PATH", "/x")]), &["auth"]);
-    contains(&errors("", &[("ROADSTEAD_STORAGE__S3__BUCKET", "b")]), &["ROADSTEAD_STORAGE__S3__BUCKET: storage.s3: "]);
+    contains(&errors("", &[("REGISTRY_AUTH_HTPASSWD_REALM", "x")]), &["auth.htpasswd", "names no file"]);
+    contains(&errors("storage: {s3aws: {bucket: b}}", &[]), &["storage.s3aws", "storage.s3 in place"]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_body_that_ends_early_stores_nothing() {
     let upload = client.begin("bad").unwrap();
     let separator = if upload.location.contains('?') { '&' } else { '?' };
     let head = |method: &str, target: &str, length: usize| {
-        format!("{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").into_bytes()
+        format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n").into_bytes()
     };
     for target in
         [format!("{}{separator}digest={digest}", upload.location), format!("/v2/bad/blobs/uploads/?digest={digest}")]
@@ -69,7 +69,7 @@ fn a_length_that_is_too_small_is_found_by_the_digest() {
     let server = scale::launch().start();
     let bytes = Content::new(Seed(1), 1_000).to_vec();
     let request = format!(
-        "POST /v2/bad/blobs/uploads/?digest={} HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n",
+        "POST /v2/bad/blobs/uploads/?digest={} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 400\r\n\r\n",
         digest(&bytes)
     );
     let answer = raw(&server, &[request.as_bytes(), &bytes].concat());
@@ -83,14 +83,14 @@ fn requests_that_are_none_are_refused() {
     for request in [
         "GARBAGE\r\n\r\n",
         "GET /v2/ HTTP/9.9\r\n\r\n",
-        "GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
-        "GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        "PUT /v2/bad/manifests/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
+        "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        "PUT /v2/bad/manifests/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ] {
         let answer = raw(&server, request.as_bytes());
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{request:?}: {answer}");
     }
-    let long = format!("GET /v2/ HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(200_000));
+    let long = format!("GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "a".repeat(200_000));
     let answer = raw(&server, long.as_bytes());
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert_eq!(server.client().call("GET", "/v2/").unwrap().status, 200);
@@ -100,7 +100,7 @@ fn requests_that_are_none_are_refused() {
 fn a_request_inside_of_a_body_is_never_carried_out() {
     let server = scale::launch().start();
     server.client().push_image("smuggle", "stays", &Image::generate(Seed(1), &[10])).unwrap();
-    let inner = "DELETE /v2/smuggle/manifests/stays HTTP/1.1\r\nHost: x\r\n\r\n";
+    let inner = "DELETE /v2/smuggle/manifests/stays HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let length = inner.len();
     for head in [
         // Two framings: whoever goes by the length ends the body after `inner`, whoever goes by the chunks before it.
@@ -110,7 +110,7 @@ fn a_request_inside_of_a_body_is_never_carried_out() {
         format!("Transfer-Encoding : chunked\r\nContent-Length: {length}\r\n\r\n"),
         format!("Content-Length: {length}\r\n\r\n"),
     ] {
-        let request = format!("POST /v2/smuggle/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n{head}{inner}");
+        let request = format!("POST /v2/smuggle/blobs/uploads/ HTTP/1.1\r\nHost: localhost\r\n{head}{inner}");
         let answer = raw(&server, request.as_bytes());
         assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{head:?}: {answer}");
         assert_eq!(server.client().call("GET", "/v2/smuggle/manifests/stays").unwrap().status, 200, "{head:?}");

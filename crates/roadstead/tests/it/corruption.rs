@@ -130,7 +130,7 @@ fn a_flipped_byte_in_a_snapshot_is_never_silently_less() {
 /// The status of a pull of a blob, and how many bytes came before the connection ended.
 fn pull(server: &Server, digest: &str) -> (String, u64) {
     let mut stream = TcpStream::connect(server.addr()).unwrap();
-    let request = format!("GET /v2/flip/blob/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /v2/flip/blob/blobs/{digest} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -193,7 +193,7 @@ fn a_blob_cut_short_while_it_is_pulled_never_looks_whole() {
     let digest = server.client().push_reader("flip/blob", || Content::new(seed, size)).unwrap();
     let file = file_of(&server, &digest);
     let mut stream = TcpStream::connect(server.addr()).unwrap();
-    let request = format!("GET /v2/flip/blob/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /v2/flip/blob/blobs/{digest} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut some = [0; 1000];
     stream.read_exact(&mut some).unwrap();

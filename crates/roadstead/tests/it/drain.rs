@@ -43,7 +43,7 @@ fn an_upload_cut_short_by_the_deadline_stands_at_what_was_received() {
         .map(|bytes| {
             let location = client.begin("drain").unwrap().location;
             let mut stream = TcpStream::connect(server.addr()).unwrap();
-            let head = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n");
+            let head = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n");
             stream.write_all(head.as_bytes()).unwrap();
             stream.write_all(&vec![b'x'; *bytes]).unwrap();
             (location, stream)

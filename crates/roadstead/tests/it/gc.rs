@@ -12,14 +12,12 @@ fn launch() -> Launch {
 }
 
 pub(crate) fn roadstead(directory: &Path, words: &[&str]) -> Output {
-    command(directory, words).output().unwrap()
+    command_of(directory, words).output().unwrap()
 }
 
-fn command(directory: &Path, words: &[&str]) -> Command {
-    let inherited = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("ROADSTEAD_"));
-    let binary = std::env::var("ROADSTEAD_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_roadstead").to_owned());
-    let mut command = Command::new(binary);
-    command.args(words).arg("--data-dir").arg(directory).env_clear().envs(inherited);
+pub(crate) fn command_of(directory: &Path, words: &[&str]) -> Command {
+    let mut command = crate::scale::program();
+    command.args(words).arg("--data-dir").arg(directory);
     command
 }
 
@@ -115,7 +113,7 @@ fn a_list_that_cannot_be_written_is_a_failure() {
     let server = launch().start();
     for words in [&["gc", "--dry-run"][..], &["gc", "--dry-run", "--json"], &["gc", "--json"]] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let status = command(server.directory(), words).stdout(full).status().unwrap();
+        let status = command_of(server.directory(), words).stdout(full).status().unwrap();
         assert_eq!(status.code(), Some(1), "{words:?}");
     }
 }

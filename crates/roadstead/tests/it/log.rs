@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use roadstead_testkit::{Client, Image, Seed};
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,15 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Starts a server whose log goes to `stderr`, at a level that logs every request.
 fn start(stderr: Stdio) -> (Child, Client, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let binary = std::env::var_os("ROADSTEAD_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_roadstead").into());
-    let mut command = Command::new(binary);
-    // What tells the tests how to run would be taken for configuration.
-    let ours =
-        std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("ROADSTEAD_"));
-    for name in ours {
-        command.env_remove(name);
-    }
-    let mut child = command
+    let mut child = crate::scale::program()
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(directory.path())
         .env("ROADSTEAD_HTTP__DRAIN_DELAY", "0s")

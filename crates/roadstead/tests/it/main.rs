@@ -4,6 +4,10 @@
 //! release binary and `ROADSTEAD_TEST_FULL=1`, which asks for the numbers that the acceptance names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod access;
+mod administration;
+mod audit;
+mod auth;
 mod bad_input;
 mod big;
 mod collecting;
@@ -13,10 +17,22 @@ mod crash;
 mod drain;
 mod failures;
 mod fatal;
+mod fleet;
 mod gc;
+mod guarded;
+mod issuers;
 mod log;
 mod measure;
+mod postgres;
+mod revoked;
+mod rotation;
+mod s3;
 mod scale;
 mod scrub;
 mod smoke;
+mod sources;
+mod status;
 mod strace;
+mod throttled;
+mod tls;
+mod troubles;

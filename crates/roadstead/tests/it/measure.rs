@@ -1,6 +1,8 @@
 //! Measurements at scale, printed and not judged: times are no part of a gate. `cargo xtask measure` runs them on the
 //! release binary, one after the other; `docs/benchmarks.md` has what they printed.
 
+mod logins;
+
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

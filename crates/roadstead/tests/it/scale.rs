@@ -1,5 +1,6 @@
 //! What every test here shares: how servers start, and how much is asked of them.
 
+use std::process::Command;
 use std::time::Duration;
 
 use roadstead_testkit::{Launch, Seed};
@@ -7,6 +8,11 @@ use roadstead_testkit::{Launch, Seed};
 /// Starts the binary under test.
 pub(crate) fn launch() -> Launch {
     Launch::new(env!("CARGO_BIN_EXE_roadstead"))
+}
+
+/// The binary under test, as an operator types it.
+pub(crate) fn program() -> Command {
+    roadstead_testkit::program(env!("CARGO_BIN_EXE_roadstead"))
 }
 
 /// Whether the acceptance's numbers are asked for, on the release binary.

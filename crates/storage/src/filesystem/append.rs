@@ -16,6 +16,7 @@ use super::compose;
 use super::directories::Mark;
 use super::durable::sync_file;
 use super::failure::{failed, is_absent};
+use super::private::new_file;
 use super::progress::Running;
 use super::write_behind::{Output, Sink, WriteBehind};
 use crate::{Error, ObjectKey, ObjectStat, Writer};
@@ -51,7 +52,10 @@ struct Name {
 impl Name {
     /// To be called when the first `length` bytes are durable.
     fn settle(&self, length: u64) -> Result<(), Error> {
-        if !self.durable.load(Ordering::Acquire) {
+        if self.durable.load(Ordering::Acquire) {
+            // The file takes bytes wherever it is by now.
+            self.store.directories.check_root()?;
+        } else {
             self.store.directories.settle(&self.path)?;
             self.durable.store(true, Ordering::Release);
         }
@@ -61,7 +65,7 @@ impl Name {
 }
 
 impl Growing {
-    pub(super) fn open(store: Arc<Store>, key: &ObjectKey, length: u64, running: &Running<'_>) -> Result<Self, Error> {
+    pub(super) fn open(store: Arc<Store>, key: &ObjectKey, length: u64, running: &Running) -> Result<Self, Error> {
         let path = store.path(key)?;
         store.staged.take_over(&path);
         let created = length == 0 && store.create_staged(&path)?;
@@ -69,7 +73,7 @@ impl Growing {
         file.set_len(length).map_err(failed("truncate", &path))?;
         file.seek(SeekFrom::Start(length)).map_err(failed("seek in", &path))?;
         let mark = Mark::of(&file.metadata().map_err(failed("examine", &path))?);
-        let output = WriteBehind::new(Staged { file, path: path.clone() }, store.writes.clone());
+        let output = WriteBehind::new(Staged { file, path: path.clone() }, store.traffic.writes.clone());
         store.staged.opened(&path, output.revocable());
         let name = Arc::new(Name { store, path, mark, durable: AtomicBool::new(false) });
         Ok(Self { output, name, length, created })
@@ -80,15 +84,15 @@ impl Store {
     /// Makes an empty staged object; `false` when there is one.
     fn create_staged(&self, path: &Path) -> Result<bool, Error> {
         self.directories.check_root()?;
-        let create = || File::options().write(true).create_new(true).open(path);
+        let create = || new_file().open(path);
         match self.directories.with_parents(path, create) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(self.note_refusal(failed("create", path)(error))),
+            Err(error) => Err(self.note_refusal(path, failed("create", path)(error))),
         }
     }
 
-    fn open_staged(&self, key: &ObjectKey, path: &Path, length: u64, running: &Running<'_>) -> Result<File, Error> {
+    fn open_staged(&self, key: &ObjectKey, path: &Path, length: u64, running: &Running) -> Result<File, Error> {
         let open = || match File::options().read(true).write(true).open(path) {
             Err(error) if is_absent(&error) => Err(self.absent(key)),
             file => file.map_err(failed("open", path)),
@@ -106,7 +110,7 @@ impl Store {
         open()
     }
 
-    fn replace_by_copy(&self, file: &File, path: &Path, length: u64, running: &Running<'_>) -> Result<(), Error> {
+    fn replace_by_copy(&self, file: &File, path: &Path, length: u64, running: &Running) -> Result<(), Error> {
         let (temporary, mut copy) = self.temporary()?;
         compose::copy(file, length, &mut copy, temporary.path(), running)?;
         sync_file(&copy, temporary.path())?;
@@ -141,8 +145,10 @@ impl Writer for Growing {
         let Self { output, name, length, created } = *self;
         let restore = move |output: &mut Output<Staged>| {
             let path = &output.sink.path;
+            // Of a created one, too: its space is free at once, whoever has the file open a little longer.
+            let truncated = output.sink.file.set_len(length).map_err(failed("truncate", path));
             if !created {
-                return output.sink.file.set_len(length).map_err(failed("truncate", path));
+                return truncated;
             }
             match fs::remove_file(path) {
                 Err(error) if !is_absent(&error) => Err(failed("delete", path)(error)),

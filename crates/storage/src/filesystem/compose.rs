@@ -16,7 +16,7 @@ use crate::{Error, ObjectKey, Part};
 const SLICE: u64 = 32 * 1024 * 1024;
 
 impl Store {
-    pub(super) fn compose(&self, parts: &[Part], key: &ObjectKey, running: &Running<'_>) -> Result<(), Error> {
+    pub(super) fn compose(&self, parts: &[Part], key: &ObjectKey, running: &Running) -> Result<(), Error> {
         let path = self.path(key)?;
         if let [part] = parts
             && part.sealed
@@ -57,7 +57,7 @@ impl Store {
         sync_file(&file, path)
     }
 
-    fn copy_part(&self, part: &Part, into: &mut File, into_path: &Path, running: &Running<'_>) -> Result<(), Error> {
+    fn copy_part(&self, part: &Part, into: &mut File, into_path: &Path, running: &Running) -> Result<(), Error> {
         let path = self.path(&part.key)?;
         let file = self.open_part(part, &path)?;
         let copied = copy(&file, part.length, into, into_path, running)?;
@@ -88,7 +88,7 @@ pub(super) fn copy(
     length: u64,
     into: &mut File,
     into_path: &Path,
-    running: &Running<'_>,
+    running: &Running,
 ) -> Result<u64, Error> {
     let mut copied = 0;
     while copied < length {

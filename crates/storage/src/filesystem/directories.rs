@@ -10,12 +10,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use super::durable::sync_directory;
 use super::failure::{failed, is_absent};
-use super::progress::Progress;
+use super::private::create_directory;
+use super::progress::Traffic;
 use crate::identity::IDENTITY_KEY;
 use crate::{Error, ErrorKind};
 use parking_lot::Mutex;
@@ -50,14 +51,14 @@ pub(super) struct Directories {
     identity: OnceLock<Vec<u8>>,
     durable: Mutex<HashMap<PathBuf, Mark>>,
     /// What still waits for a root that was there before says nothing about the one that is.
-    writes: Arc<Progress>,
+    traffic: Traffic,
 }
 
 impl Directories {
-    pub(super) fn open(root: PathBuf, writes: Arc<Progress>) -> Result<Self, Error> {
+    pub(super) fn open(root: PathBuf, traffic: Traffic) -> Result<Self, Error> {
         let opened = Mark::of(&fs::metadata(&root).map_err(failed("open the storage root", &root))?);
         let identity = fs::read(root.join(IDENTITY_KEY)).map(OnceLock::from).unwrap_or_default();
-        Ok(Self { root, opened: Mutex::new(opened), identity, durable: Mutex::default(), writes })
+        Ok(Self { root, opened: Mutex::new(opened), identity, durable: Mutex::default(), traffic })
     }
 
     /// `Unavailable` when the root is not the directory that was opened.
@@ -80,7 +81,7 @@ impl Directories {
             && fs::read(self.root.join(IDENTITY_KEY)).is_ok_and(|found| found == *known)
         {
             *self.opened.lock() = root;
-            self.writes.renew();
+            self.traffic.renew();
             return Ok(());
         }
         let context =
@@ -108,7 +109,7 @@ impl Directories {
             return Ok(());
         }
         loop {
-            match fs::create_dir(directory) {
+            match create_directory(directory) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && parent(directory) != self.root => {
                     self.forget(parent(directory));
@@ -195,7 +196,7 @@ pub(super) fn create_root(root: &Path) -> Result<(), Error> {
     if above != root {
         create_root(above)?;
     }
-    match fs::create_dir(root) {
+    match create_directory(root) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && root.is_dir() => {}
         done => done.map_err(failed("make the storage root", root))?,
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use super::failure::{failed, is_absent};
+use super::progress::Running;
 use super::{Store, temporary};
 use crate::{Error, Listed, ObjectKey};
 
@@ -20,14 +21,22 @@ pub(super) fn is_nfs_own(name: &str) -> bool {
 }
 
 impl Store {
-    pub(super) fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, Error> {
+    /// `running` is told of each entry: a long list is no standstill.
+    pub(super) fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectKey>,
+        limit: usize,
+        running: &Running,
+    ) -> Result<Vec<Listed>, Error> {
         let directory = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
         if limit == 0 || !self.may_hold_keys(directory) {
             return Ok(Vec::new());
         }
         self.directories.check_root()?;
         let after = after.map_or("", ObjectKey::as_str);
-        let mut walk = Walk { root: &self.root, prefix, after, limit, window: limit.max(WINDOW), found: Vec::new() };
+        let (window, found) = (limit.max(WINDOW), Vec::new());
+        let mut walk = Walk { root: &self.root, prefix, after, limit, window, found, running };
         walk.directory(directory)?;
         Ok(walk.found)
     }
@@ -57,6 +66,7 @@ struct Walk<'a> {
     limit: usize,
     window: usize,
     found: Vec<Listed>,
+    running: &'a Running,
 }
 
 impl Walk<'_> {
@@ -89,6 +99,7 @@ impl Walk<'_> {
         };
         let mut smallest = BinaryHeap::new();
         for entry in entries {
+            self.running.moved();
             let entry = entry.map_err(failed("list", &path))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
@@ -119,6 +130,7 @@ impl Walk<'_> {
     fn file(&mut self, path: &str) -> Result<(), Error> {
         let key = ObjectKey::new(path)?;
         let full = self.root.join(path);
+        self.running.moved();
         match fs::metadata(&full) {
             Ok(metadata) if metadata.is_file() => self.found.push(Listed { key, size: metadata.len() }),
             Ok(_) => {}

@@ -1,20 +1,26 @@
 //! The health probe: whether this root can serve and take bytes now.
 
 use std::fs::{self, File};
+use std::io::IoSliceMut;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Access, StatVfsMountFlags, access, fstatvfs, statvfs};
+use rustix::fs::{Access, Advice, StatVfsMountFlags, access, fadvise, fstatvfs, statvfs};
+use rustix::io::{ReadWriteFlags, pread, preadv2};
 
 use super::Store;
 use super::durable::sync_file;
 use super::failure::{failed, is_absent};
+use super::threads::{self, Lane};
 use crate::identity::IDENTITY_KEY;
 use crate::{Error, ErrorKind};
 
 /// Free space below which the root counts as full: pushes are refused while deletes and bookkeeping still work.
 const RESERVE: u64 = 64 * 1024 * 1024;
+
+/// Folders remembered for having refused a file. Where there are more, these say enough.
+const REFUSED: usize = 64;
 
 impl Store {
     /// Creates nothing, unless nothing could be created before. At most one runs at a time: a file server that hangs must not eat a thread each second.
@@ -25,6 +31,8 @@ impl Store {
             return Err(Error::new(ErrorKind::Unavailable, context));
         };
         self.directories.check_root()?;
+        // What follows reads what the kernel has in memory, as a rule: it would also of a disk that is gone.
+        self.traffic.reads.check(&self.root).inspect_err(|_| self.try_reading())?;
         let identity = self.root.join(IDENTITY_KEY);
         match fs::read(&identity) {
             Err(error) if is_absent(&error) => {
@@ -42,7 +50,7 @@ impl Store {
 
     fn probe_writing(self: &Arc<Self>) -> Result<(), Error> {
         let root = self.root.display();
-        self.writes.check(&self.root).inspect_err(|_| self.try_writing())?;
+        self.traffic.writes.check(&self.root).inspect_err(|_| self.try_writing())?;
         let space = statvfs(&self.root).map_err(|e| failed("examine the filesystem of", &self.root)(e.into()))?;
         if space.f_flag.contains(StatVfsMountFlags::RDONLY) {
             return Err(Error::new(ErrorKind::ReadOnly, format!("the filesystem of {root} is mounted read-only")));
@@ -59,33 +67,75 @@ impl Store {
             return Err(Error::new(ErrorKind::Full, format!("{root} is full: no more files can be made (inodes)")));
         }
         // A filesystem that turned read-only for an error of its disk does not show it in any other way.
-        if self.refused.load(Ordering::Acquire) {
+        let refused = self.refused.lock().clone();
+        if !refused.is_empty() {
             drop(self.temporary()?);
-            self.refused.store(false, Ordering::Release);
+        }
+        for folder in refused {
+            self.check_folder(&folder)?;
+            self.refused.lock().remove(&folder);
         }
         Ok(())
+    }
+
+    /// Whether files may be made in `folder`, or, when it is gone, whether it may be made anew. No file is, as it would be an object.
+    fn check_folder(&self, folder: &Path) -> Result<(), Error> {
+        let standing =
+            folder.ancestors().take_while(|above| above.starts_with(&self.root)).find(|above| above.is_dir());
+        let standing = standing.unwrap_or(&self.root);
+        access(standing, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| failed("make files in", standing)(e.into()))
+    }
+
+    /// Has the disk asked for a byte. When it ends, the disk answers again. On a thread of those that read: while all of
+    /// them wait, nothing can be read, whatever the disk does.
+    fn try_reading(self: &Arc<Self>) {
+        let Some(trial) = self.traffic.reads.begin_trial() else { return };
+        let store = self.clone();
+        let run = move || match store.asked_the_disk() {
+            true => store.traffic.reads.tried(trial),
+            false => store.traffic.reads.give_up(trial),
+        };
+        drop(threads::spawn(Lane::Read, run));
+    }
+
+    /// Reads from the disk what the kernel has in memory; `false` when it kept it there, which says nothing of the disk.
+    fn asked_the_disk(&self) -> bool {
+        // What the disk refuses it has answered, and others say so.
+        let Ok(identity) = File::open(self.root.join(IDENTITY_KEY)) else { return true };
+        let mut byte = [0];
+        // A hint, which the kernel need not follow.
+        let _ = fadvise(&identity, 0, None, Advice::DontNeed);
+        let kept = preadv2(&identity, &mut [IoSliceMut::new(&mut byte)], 0, ReadWriteFlags::NOWAIT);
+        if kept.is_ok_and(|read| read > 0) {
+            return false;
+        }
+        let _ = pread(&identity, &mut byte, 0);
+        true
     }
 
     /// Makes and syncs a file, on a thread of its own, since those that write may all be waiting. When it ends, the disk
     /// answers again.
     fn try_writing(self: &Arc<Self>) {
-        let Some(trial) = self.writes.begin_trial() else { return };
+        let Some(trial) = self.traffic.writes.begin_trial() else { return };
         let store = self.clone();
         let run = move || {
             let tried = store.temporary().and_then(|(temporary, file)| sync_file(&file, temporary.path()));
             // What the disk refuses it has answered, and others say so.
             drop(tried);
-            store.writes.tried(trial);
+            store.traffic.writes.tried(trial);
         };
         if std::thread::Builder::new().name("blobs-trial".to_owned()).spawn(run).is_err() {
-            self.writes.give_up(trial);
+            self.traffic.writes.give_up(trial);
         }
     }
 
-    /// Remembers that no file could be made, if that is what `error` says, so that the probe tries.
-    pub(super) fn note_refusal(&self, error: Error) -> Error {
-        if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied) {
-            self.refused.store(true, Ordering::Release);
+    /// Remembers that `file` could not be made where it belongs, if that is what `error` says, so that the probe tries.
+    pub(super) fn note_refusal(&self, file: &Path, error: Error) -> Error {
+        if let (ErrorKind::ReadOnly | ErrorKind::Denied, Some(folder)) = (error.kind(), file.parent()) {
+            let mut refused = self.refused.lock();
+            if refused.len() < REFUSED {
+                refused.insert(folder.to_owned());
+            }
         }
         error
     }

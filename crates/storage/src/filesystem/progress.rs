@@ -1,22 +1,63 @@
-//! Whether writing gets anywhere: a disk that hangs answers nothing, not even an error.
+//! Whether writing gets anywhere, and whether reading does: a disk that hangs answers nothing, not even an error.
 //!
 //! What waits may wait for ever, as for a filesystem that was detached while it hung and attached anew. So what is under
 //! way belongs to a generation, and a trial that came through, or another root, begins the next: those before count no
 //! longer.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::{Error, ErrorKind};
 
-/// Writes are under way and none has ended for so long: the disk hangs. One write or sync is of some megabytes.
-const STANDSTILL: Duration = Duration::from_secs(10);
+/// Some are under way and none has ended for so long: the disk hangs. One read, write or sync is of some megabytes.
+pub(super) const STANDSTILL: Duration = Duration::from_secs(10);
 
-/// Writes under way on one store.
+/// All that is under way on one store.
+#[derive(Debug, Clone)]
+pub(super) struct Traffic {
+    /// What waits for the disk to read; what the kernel has in memory does not.
+    pub(super) reads: Arc<Progress>,
+    pub(super) writes: Arc<Progress>,
+}
+
+impl Traffic {
+    pub(super) fn with_patience(patience: Duration) -> Self {
+        let progress = |direction| Arc::new(Progress::new(direction, patience));
+        Self { reads: progress(Direction::Reads), writes: progress(Direction::Writes) }
+    }
+
+    /// Nothing that is under way counts any longer.
+    pub(super) fn renew(&self) {
+        self.reads.renew();
+        self.writes.renew();
+    }
+}
+
+/// Which way the bytes go.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    Reads,
+    Writes,
+}
+
+impl Direction {
+    /// What they are called, and what a store is that gets nowhere with them.
+    fn told(self) -> (&'static str, ErrorKind) {
+        match self {
+            Direction::Reads => ("reads", ErrorKind::Unavailable),
+            // What it has can still be read.
+            Direction::Writes => ("writes", ErrorKind::ReadOnly),
+        }
+    }
+}
+
+/// What is under way in one direction.
 #[derive(Debug)]
 pub(super) struct Progress {
+    direction: Direction,
     state: Mutex<State>,
     patience: Duration,
 }
@@ -32,31 +73,25 @@ struct State {
     tried: Option<u64>,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Self::with_patience(STANDSTILL)
-    }
-}
-
-/// A write under way; ends when dropped.
-pub(super) struct Running<'a> {
-    progress: &'a Progress,
+/// A read or write under way; ends when dropped.
+pub(super) struct Running {
+    progress: Arc<Progress>,
     generation: u64,
 }
 
 impl Progress {
-    pub(super) fn with_patience(patience: Duration) -> Self {
+    fn new(direction: Direction, patience: Duration) -> Self {
         let state = State { generation: 0, running: 0, moved: Instant::now(), tried: None };
-        Self { state: Mutex::new(state), patience }
+        Self { direction, state: Mutex::new(state), patience }
     }
 
-    pub(super) fn begin(&self) -> Running<'_> {
+    pub(super) fn begin(self: &Arc<Self>) -> Running {
         let mut state = self.state.lock();
         if state.running == 0 {
             state.moved = Instant::now();
         }
         state.running += 1;
-        Running { progress: self, generation: state.generation }
+        Running { progress: Arc::clone(self), generation: state.generation }
     }
 
     /// Nothing that is under way counts any longer.
@@ -91,7 +126,7 @@ impl Progress {
         }
     }
 
-    /// `ReadOnly` while the disk hangs.
+    /// `ReadOnly` while the disk hangs with writes, `Unavailable` while it does with reads.
     pub(super) fn check(&self, root: &Path) -> Result<(), Error> {
         self.check_at(root, Instant::now())
     }
@@ -102,14 +137,15 @@ impl Progress {
         if state.running == 0 || since < self.patience {
             return Ok(());
         }
-        let (root, writes, seconds) = (root.display(), state.running, since.as_secs());
+        let (what, kind) = self.direction.told();
+        let (root, count, seconds) = (root.display(), state.running, since.as_secs());
         let context =
-            format!("the disk of {root} hangs: {writes} writes are waiting, and none has ended for {seconds} s");
-        Err(Error::new(ErrorKind::ReadOnly, context))
+            format!("the disk of {root} hangs: {count} {what} are waiting, and none has ended for {seconds} s");
+        Err(Error::new(kind, context))
     }
 }
 
-impl Running<'_> {
+impl Running {
     /// A part of it is done, of which there are many.
     pub(super) fn moved(&self) {
         let mut state = self.progress.state.lock();
@@ -119,7 +155,7 @@ impl Running<'_> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         let mut state = self.progress.state.lock();
         if state.generation == self.generation {
@@ -137,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_disk_hangs_when_writes_wait_and_none_ends() {
-        let (progress, root) = (Progress::default(), Path::new("/blobs"));
+        let Traffic { reads, writes: progress } = Traffic::with_patience(STANDSTILL);
+        let root = Path::new("/blobs");
         let later = || Instant::now() + STANDSTILL;
         progress.check_at(root, later()).unwrap();
         let (first, second) = (progress.begin(), progress.begin());
@@ -153,11 +190,15 @@ mod tests {
         progress.check_at(root, ended).unwrap();
         drop(second);
         progress.check_at(root, later()).unwrap();
+        let _reading = reads.begin();
+        let error = reads.check_at(root, later()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "what cannot be read is not there");
+        assert!(error.to_string().contains("/blobs hangs: 1 reads"), "{error}");
     }
 
     #[test]
     fn one_that_never_ends_counts_until_a_trial_or_another_root() {
-        let (progress, root) = (Progress::with_patience(Duration::ZERO), Path::new("/blobs"));
+        let (progress, root) = (Traffic::with_patience(Duration::ZERO).writes, Path::new("/blobs"));
         let lost = progress.begin();
         progress.check(root).unwrap_err();
         let trial = progress.begin_trial().unwrap();

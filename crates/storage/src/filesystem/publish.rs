@@ -40,7 +40,7 @@ impl Store {
         self.directories.check_root()?;
         self.directories
             .with_parents(path, || published(path, fs::rename(temporary.path(), path)))
-            .map_err(failed("replace", path))?;
+            .map_err(|error| self.note_refusal(path, failed("replace", path)(error)))?;
         temporary.moved();
         self.directories.settle(path)
     }
@@ -89,7 +89,7 @@ impl Store {
                 let context = format!("cannot publish {key}: the storage root must be one filesystem, with its tmp/");
                 Error::new(ErrorKind::Other, context).with_source(error)
             }
-            _ => failed("publish", path)(error),
+            _ => self.note_refusal(path, failed("publish", path)(error)),
         }
     }
 }

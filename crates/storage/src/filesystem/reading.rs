@@ -20,6 +20,7 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::buffers::{BUFFER, Buffers};
 use super::failure::{failed, is_absent};
+use super::progress::Progress;
 use super::threads::Lane;
 use super::{Store, blocking};
 use crate::{Body, Error, ErrorKind, ObjectKey, ObjectRead, ObjectStat, Version};
@@ -46,6 +47,7 @@ struct OpenFile {
     file: File,
     buffers: Arc<Buffers>,
     asks_for_cached: bool,
+    reads: Arc<Progress>,
 }
 
 impl Store {
@@ -97,7 +99,8 @@ impl Store {
     }
 
     fn file(&self, key: ObjectKey, path: PathBuf, file: File) -> OpenFile {
-        OpenFile { key, path, file, buffers: self.buffers.clone(), asks_for_cached: self.asks_for_cached }
+        let (buffers, reads) = (self.buffers.clone(), self.traffic.reads.clone());
+        OpenFile { key, path, file, buffers, asks_for_cached: self.asks_for_cached, reads }
     }
 
     fn stat_of(&self, key: &ObjectKey, path: &Path, found: io::Result<fs::Metadata>) -> Result<ObjectStat, Error> {
@@ -289,7 +292,11 @@ impl Rest {
     fn begin(&mut self) -> BoxFuture<'static, Result<Bytes, Error>> {
         let (object, range) = (self.object.clone(), self.upcoming());
         self.range.start = range.end;
-        Box::pin(blocking(Lane::Read, move || object.read(range)))
+        let running = object.reads.begin();
+        Box::pin(blocking(Lane::Read, move || {
+            let _running = running;
+            object.read(range)
+        }))
     }
 
     fn upcoming(&self) -> Range<u64> {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::failure::{failed, is_absent};
+use super::private::{create_directory, new_file};
 use super::progress::Running;
 use crate::{Error, Swept};
 
@@ -46,22 +47,22 @@ impl Store {
     pub(super) fn temporary(&self) -> Result<(Temporary, File), Error> {
         let directory = self.root.join(DIRECTORY);
         let path = directory.join(Uuid::new_v4().simple().to_string());
-        let create = || File::options().read(true).write(true).create_new(true).open(&path);
+        let create = || new_file().read(true).open(&path);
         // Another store that is mounted here may have such a directory, too.
         self.directories.check_root()?;
         let file = match create() {
             // The first one ever, or somebody tidied up. Not made durable: nothing in it needs to survive.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match create_directory(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
                 _ => create(),
             },
             done => done,
         };
-        let file = file.map_err(|error| self.note_refusal(failed("create temporary file", &path)(error)))?;
+        let file = file.map_err(|error| self.note_refusal(&path, failed("create temporary file", &path)(error)))?;
         Ok((Temporary { path, moved: false }, file))
     }
 
-    pub(super) fn sweep(&self, unused_for: Duration, running: &Running<'_>) -> Result<Swept, Error> {
+    pub(super) fn sweep(&self, unused_for: Duration, running: &Running) -> Result<Swept, Error> {
         let directory = self.root.join(DIRECTORY);
         let mut swept = Swept::default();
         let entries = match fs::read_dir(&directory) {

@@ -54,8 +54,8 @@ impl Sink for Staging {
 impl NewObject {
     pub(super) fn new(store: Arc<Store>, key: ObjectKey) -> Result<Self, Error> {
         let path = store.path(&key)?;
-        store.writes.check(&store.root)?;
-        let output = WriteBehind::new(Staging { store: store.clone(), file: None }, store.writes.clone());
+        store.traffic.writes.check(&store.root)?;
+        let output = WriteBehind::new(Staging { store: store.clone(), file: None }, store.traffic.writes.clone());
         Ok(Self { store, key, path, output, unsynced: 0, spreading: Arc::default() })
     }
 

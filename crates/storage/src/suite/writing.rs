@@ -59,11 +59,21 @@ pub(super) async fn one_of_fifty_concurrent_writers_wins(subject: &dyn Subject) 
     }));
     let results: Vec<_> = results.await.into_iter().map(Result::unwrap).collect();
     let winners: Vec<usize> = (0..50).filter(|&number| results[number].is_ok()).collect();
-    assert_eq!(winners.len(), 1, "one writer publishes the key");
+    assert_winners(subject, winners.len());
     for result in results.into_iter().filter(Result::is_err) {
         assert_eq!(kind(result), ErrorKind::AlreadyExists);
     }
-    assert_eq!(read(engine.as_ref(), "race/x/y").await.unwrap(), contents[winners[0]], "and its bytes are whole");
+    let there = read(engine.as_ref(), "race/x/y").await.unwrap();
+    assert!(winners.iter().any(|&winner| there == contents[winner]), "and its bytes are whole");
+    assert_eq!(kind(write(engine.as_ref(), "race/x/y", &contents[0]).await), ErrorKind::AlreadyExists);
+}
+
+/// One of those that raced won, where the store decides that.
+fn assert_winners(subject: &dyn Subject, winners: usize) {
+    match subject.races_are_open() {
+        false => assert_eq!(winners, 1, "one writer publishes the key"),
+        true => assert!(winners >= 1, "a writer publishes the key"),
+    }
 }
 
 pub(super) async fn a_second_finish_of_a_key_is_refused(subject: &dyn Subject) {
@@ -162,8 +172,11 @@ pub(super) async fn a_key_below_another_key_works_or_is_refused(subject: &dyn Su
         match write(engine.as_ref(), second, &content(2, 20)).await {
             Ok(_) => assert_eq!(read(engine.as_ref(), second).await.unwrap(), content(2, 20)),
             Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Other, "{error}");
                 assert!(error.to_string().contains(second), "the error names the key: {error}");
+                if subject.prefixes_are_in_the_way() {
+                    continue;
+                }
+                assert_eq!(error.kind(), ErrorKind::Other, "{error}");
                 assert_eq!(kind(engine.stat(&key(second)).await), ErrorKind::NotFound);
                 assert_eq!(kind(engine.read(&key(second), None).await), ErrorKind::NotFound);
             }
@@ -193,8 +206,9 @@ pub(super) async fn put_small_has_one_exclusive_winner(subject: &dyn Subject) {
     }));
     let results: Vec<_> = results.await.into_iter().map(Result::unwrap).collect();
     let winners: Vec<u64> = (0..20).filter(|&seed| results[seed as usize].is_ok()).collect();
-    assert_eq!(winners.len(), 1);
-    assert_eq!(read(engine.as_ref(), "claim.json").await.unwrap(), content(winners[0], 50));
+    assert_winners(subject, winners.len());
+    let there = read(engine.as_ref(), "claim.json").await.unwrap();
+    assert!(winners.iter().any(|&winner| there == content(winner, 50)));
 }
 
 pub(super) async fn two_instances_see_one_store(subject: &dyn Subject) {

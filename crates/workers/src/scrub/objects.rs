@@ -39,6 +39,10 @@ impl Scrub {
         let listed = location.engine.list(BLOBS, after.as_ref(), PAGE).await.map_err(wrong)?;
         let keys: Vec<String> = listed.into_iter().map(|object| object.key.to_string()).collect();
         let now = self.registry.clock().now();
+        if run.after.is_empty() {
+            // They are never reaped, so nobody else notices when one is gone.
+            self.try_commit([damage::forget_nameless(location.id)]).await?;
+        }
         let known = damage::known(self.sql(), location.id, &keys, now).await?;
         let known: BTreeSet<String> = known.into_iter().collect();
         let orphans: Vec<&String> = keys.iter().filter(|key| !known.contains(*key)).collect();

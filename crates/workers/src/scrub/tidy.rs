@@ -24,6 +24,8 @@ pub(super) struct Upkeep {
     settling: Option<Hashing>,
     /// When the last walk through what is missing went on.
     pub(super) walked: Option<Duration>,
+    /// Whether it was told that orphans are kept because they are many.
+    pub(super) told_of_orphans: bool,
     /// Where that walk is, while it is under way, and an object read in part.
     pub(super) walk: Option<(String, Option<Hashing>)>,
 }
@@ -135,9 +137,13 @@ impl Scrub {
         Ok((pushed.len() + reaped.len()) as u64)
     }
 
-    /// Orphans that nobody has named since they were seen, a grace ago.
+    /// Orphans that nobody has named since they were seen, a grace ago, unless they are many.
     async fn reap_orphans(&self, location: &Location) -> Result<u64, StepError> {
         let Some(before) = self.orphaned_before() else { return Ok(0) };
+        if damage::due(self.sql(), location.id, before, 1).await?.is_empty() {
+            return Ok(0);
+        }
+        let Some(before) = self.let_go_before(location, before).await? else { return Ok(0) };
         let keys = damage::due(self.sql(), location.id, before, STEP).await?;
         if keys.is_empty() {
             return Ok(0);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use roadstead_metadata::{Batch, Sql, Statement, Status};
+use roadstead_metadata::{Batch, Fault, Sql, Statement};
 use roadstead_workers::{PurgeOperations, Worker};
 use tokio::time::advance;
 
@@ -48,6 +48,6 @@ async fn operation_ids_are_forgotten_after_a_day_in_bounded_steps() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_when_nothing_is_old() {
     let rig = Rig::new().await;
-    rig.metadata.set_status(Status::ReadOnly("at rest".into()));
+    rig.metadata.fail_next_commit(Fault::UnavailableBefore);
     assert_eq!(PurgeOperations::new(rig.registry.clone()).step().await.unwrap().done, 0);
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use roadstead_metadata::Status;
+use roadstead_metadata::Fault;
 use roadstead_registry::{Error, SESSION_LIFE};
 use roadstead_storage::{ErrorKind, Operation};
 use roadstead_workers::{Progress, PurgeUploads, StepError, Worker};
@@ -100,7 +100,7 @@ async fn bytes_stay_while_metadata_cannot_let_go_of_them() {
     let rig = Rig::new().await;
     rig.stage().await;
     advance(EXPIRY + MINUTE).await;
-    rig.metadata.set_status(Status::ReadOnly("no quorum".into()));
+    rig.metadata.fail_next_commit(Fault::UnavailableBefore);
     let failed = worker(&rig).await.step().await;
     assert!(matches!(failed, Err(StepError::Commit(_))), "{failed:?}");
     assert_eq!(rig.objects("eu").await.len(), 1);

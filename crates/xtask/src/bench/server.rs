@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use roadstead_testkit::Client;
 use tempfile::TempDir;
 
+use super::On;
+use super::stores::Stores;
 use crate::stage::Failure;
 
 /// Clock ticks a second in `/proc/PID/stat`, on every Linux.
@@ -20,7 +22,7 @@ const START: Duration = Duration::from_secs(30);
 pub(super) enum Kind {
     /// Roadstead with its defaults, logging errors only.
     Ours,
-    /// Debian's `docker-registry` on a filesystem, logging errors only, without an access log.
+    /// Debian's `docker-registry`, logging errors only, without an access log.
     Peer,
 }
 
@@ -39,6 +41,7 @@ pub(super) struct Server {
     kind: Kind,
     binary: PathBuf,
     child: Child,
+    stores: Stores,
     directory: TempDir,
 }
 
@@ -51,38 +54,42 @@ pub(super) struct Used {
     pub(super) peak: f64,
 }
 
-/// Starts it on an empty directory below `data`, and waits until it answers.
-pub(super) fn start(kind: Kind, binary: &Path, data: &Path) -> Result<Server, Failure> {
+/// Starts it on empty stores below `data`, and waits until it answers.
+pub(super) fn start(kind: Kind, binary: &Path, on: On, data: &Path) -> Result<Server, Failure> {
     let directory = tempfile::Builder::new().prefix("roadstead-bench-").tempdir_in(data)?;
+    let stores = match on {
+        On::Disk => Stores::Directory,
+        On::S3 => Stores::bucket(directory.path(), kind == Kind::Ours)?,
+    };
     let addr = free_address()?;
-    let child = spawn(kind, binary, directory.path(), addr)?;
-    let server = Server { addr, kind, binary: binary.to_owned(), child, directory };
+    let child = spawn(kind, binary, directory.path(), &stores, addr)?;
+    let server = Server { addr, kind, binary: binary.to_owned(), child, stores, directory };
     server.until_it_answers()?;
     Ok(server)
 }
 
-fn spawn(kind: Kind, binary: &Path, directory: &Path, addr: SocketAddr) -> Result<Child, Failure> {
+fn spawn(kind: Kind, binary: &Path, directory: &Path, stores: &Stores, addr: SocketAddr) -> Result<Child, Failure> {
     let mut command = Command::new(binary);
     match kind {
         Kind::Ours => {
             let inherited = std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("ROADSTEAD_"));
-            command.env_clear().envs(inherited).env("ROADSTEAD_LOG__LEVEL", "error");
+            command.env_clear().envs(inherited).env("ROADSTEAD_LOG__LEVEL", "error").envs(stores.variables());
             command.arg("serve").arg("--listen").arg(addr.to_string()).arg("--data-dir").arg(directory);
         }
         Kind::Peer => {
             let file = directory.join("peer.yml");
-            std::fs::write(&file, peer_configuration(addr, &directory.join("data")))?;
-            command.arg("serve").arg(file);
+            std::fs::write(&file, peer_configuration(addr, &stores.of_the_peer(&directory.join("data"))))?;
+            // It does not start with a bundle of certificates that is meant for others.
+            command.env_remove("AWS_CA_BUNDLE").arg("serve").arg(file);
         }
     }
     Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
 }
 
-fn peer_configuration(addr: SocketAddr, data: &Path) -> String {
+fn peer_configuration(addr: SocketAddr, storage: &str) -> String {
     format!(
-        "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    \
-         rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {addr}\n  secret: benchmark\n",
-        data.display()
+        "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n{storage}  delete:\n    \
+         enabled: true\nhttp:\n  addr: {addr}\n  secret: benchmark\n"
     )
 }
 
@@ -108,7 +115,7 @@ impl Server {
     pub(super) fn restart(&mut self) -> Result<(), Failure> {
         self.child.kill()?;
         self.child.wait()?;
-        self.child = spawn(self.kind, &self.binary, self.directory.path(), self.addr)?;
+        self.child = spawn(self.kind, &self.binary, self.directory.path(), &self.stores, self.addr)?;
         self.until_it_answers()
     }
 

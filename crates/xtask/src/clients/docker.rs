@@ -73,13 +73,13 @@ fn pushed_digest(said: &str) -> Result<String, Failure> {
 }
 
 /// A daemon; killed when dropped.
-struct Engine {
+pub(super) struct Engine {
     child: Child,
     socket: String,
 }
 
 impl Engine {
-    fn start(bench: &Bench) -> Result<Self, Failure> {
+    pub(super) fn start(bench: &Bench) -> Result<Self, Failure> {
         let folder = bench.folder.join("engine");
         std::fs::create_dir_all(&folder)?;
         let log = folder.join("log");
@@ -106,14 +106,14 @@ impl Engine {
         Ok(engine)
     }
 
-    fn docker(&self, bench: &Bench, arguments: &[&str]) -> Result<String, Failure> {
+    pub(super) fn docker(&self, bench: &Bench, arguments: &[&str]) -> Result<String, Failure> {
         let config = bench.path("docker-config");
         let mut command = bench.command("docker", &["--config", &config, "--host", &self.socket]);
         // The builder that is part of the engine; the other one is a plugin that Debian does not package.
         capture(command.args(arguments).env("DOCKER_BUILDKIT", "0"))
     }
 
-    fn stop(mut self) -> Result<(), Failure> {
+    pub(super) fn stop(mut self) -> Result<(), Failure> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).map_err(std::io::Error::from)?;
         self.child.wait()?;
         Ok(())

@@ -2,12 +2,15 @@
 //! got back is compared with what it sent, byte for byte or digest for digest.
 //!
 //! A client does not trust itself here: digests it reports are compared with those the registry serves to a plain HTTP
-//! request ([`registry`]). One file per client; the material they push is in [`sample`].
+//! request ([`registry`]). One file per client; the material they push is in [`sample`]. All of it happens on each of the
+//! [`grounds`](crate::grounds); over S3 each client has to be sent to the bucket for a blob.
 
 mod buildah;
+mod containerd;
 mod crane;
 mod docker;
 mod helm;
+mod logins;
 mod podman;
 mod regctl;
 mod registry;
@@ -18,8 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use roadstead_testkit::Launch;
-
+use crate::grounds::Ground;
 use crate::process::{capture, which};
 use crate::stage::{Context, Failure, Outcome};
 use crate::suites::release_binary;
@@ -56,6 +58,7 @@ const CLIENTS: &[Client] = &[
     Client { name: "helm", programs: &["helm"], run: helm::run },
     Client { name: "podman", programs: &["podman"], run: podman::run },
     Client { name: "buildah", programs: &["buildah"], run: buildah::run },
+    Client { name: "containerd", programs: &["ctr", "containerd"], run: containerd::run },
     Client { name: "docker", programs: &["docker", "dockerd"], run: docker::run },
 ];
 
@@ -115,38 +118,64 @@ fn contains(what: &str, text: &str, part: &str) -> Result<(), Failure> {
 pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
     let options = &context.clients;
     let chosen = choose(&options.only)?;
+    let mut tally = Tally::default();
+    if let Some(addr) = options.url {
+        let referrers = !options.without_referrers;
+        run_all(&chosen, &Place { name: "the registry given", addr, referrers, redirects: false }, &mut tally)?;
+        return tally.verdict();
+    }
+    let binary = options.server_binary.clone().map_or_else(|| release_binary(context), Ok)?;
+    let mut grounds = vec![Ground::disk()];
+    match Ground::servers() {
+        Ok(servers) => grounds.push(servers),
+        Err(names) => tally.absent.push(names),
+    }
+    for ground in grounds {
+        let server = ground.launch(&binary, "clients")?.start();
+        let place = Place {
+            name: ground.name,
+            addr: server.addr(),
+            referrers: !options.without_referrers,
+            redirects: ground.redirects(),
+        };
+        run_all(&chosen, &place, &mut tally)?;
+        same("exit status after SIGTERM", &Some(0), &server.terminate().0.code())?;
+    }
+    let names: Vec<_> = chosen.iter().map(|client| client.name).collect();
+    logins::run(&binary, &names, &mut tally)?;
+    tally.verdict()
+}
+
+/// A registry that clients are tried on.
+struct Place {
+    name: &'static str,
+    addr: SocketAddr,
+    referrers: bool,
+    /// Each client is sent to the store for some blob.
+    redirects: bool,
+}
+
+/// What came of the clients, each with the place where.
+#[derive(Default)]
+struct Tally {
+    passed: Vec<String>,
+    absent: Vec<String>,
+    failed: Vec<String>,
+}
+
+fn run_all(chosen: &[&Client], place: &Place, tally: &mut Tally) -> Result<(), Failure> {
     let scratch = tempfile::tempdir()?;
-    let (server, addr) = match options.url {
-        Some(addr) => (None, addr),
-        None => {
-            let binary = options.server_binary.clone().map_or_else(|| release_binary(context), Ok)?;
-            let server = Launch::new(binary).start();
-            let addr = server.addr();
-            (Some(server), addr)
-        }
-    };
-    let (mut passed, mut absent, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for client in chosen {
         if let Some(missing) = client.programs.iter().find(|program| which(program).is_none()) {
-            absent.push(*missing);
+            tally.absent.push((*missing).to_owned());
             continue;
         }
         let started = std::time::Instant::now();
-        match run_one(client, addr, scratch.path(), !options.without_referrers) {
-            Ok(()) => {
-                println!("{}: passed in {:.1} s", client.name, started.elapsed().as_secs_f64());
-                passed.push(client.name);
-            }
-            Err(failure) => {
-                println!("{}: FAILED: {failure}", client.name);
-                failed.push(client.name);
-            }
-        }
+        let name = format!("{} on {}", client.name, place.name);
+        let outcome = run_one(client, place, scratch.path());
+        tally.took(&name, started, outcome);
     }
-    if let Some(server) = server {
-        same("exit status after SIGTERM", &Some(0), &server.terminate().0.code())?;
-    }
-    verdict(&passed, &absent, &failed)
+    Ok(())
 }
 
 fn choose(only: &[String]) -> Result<Vec<&'static Client>, Failure> {
@@ -157,19 +186,40 @@ fn choose(only: &[String]) -> Result<Vec<&'static Client>, Failure> {
     Ok(CLIENTS.iter().filter(|client| only.is_empty() || only.iter().any(|name| name == client.name)).collect())
 }
 
-fn run_one(client: &Client, addr: SocketAddr, scratch: &Path, referrers: bool) -> Result<(), Failure> {
+fn run_one(client: &Client, place: &Place, scratch: &Path) -> Result<(), Failure> {
     let folder = scratch.join(client.name);
     std::fs::create_dir_all(&folder)?;
-    (client.run)(&Bench { registry: Registry::at(addr), folder, referrers })
+    let bench = Bench { registry: Registry::at(place.addr), folder, referrers: place.referrers };
+    let before = bench.registry.redirected()?;
+    (client.run)(&bench)?;
+    match place.redirects && bench.registry.redirected()? == before {
+        true => Err(Failure::new("none of its pulls was sent to the store")),
+        false => Ok(()),
+    }
 }
 
-fn verdict(passed: &[&str], absent: &[&str], failed: &[&str]) -> Result<Outcome, Failure> {
-    if !failed.is_empty() {
-        return Err(Failure::new(format!("failed with {}; passed with {}", failed.join(", "), passed.join(", "))));
+impl Tally {
+    fn took(&mut self, name: &str, started: std::time::Instant, outcome: Result<(), Failure>) {
+        match outcome {
+            Ok(()) => {
+                println!("{name}: passed in {:.1} s", started.elapsed().as_secs_f64());
+                self.passed.push(name.to_owned());
+            }
+            Err(failure) => {
+                println!("{name}: FAILED: {failure}");
+                self.failed.push(name.to_owned());
+            }
+        }
     }
-    if !absent.is_empty() {
-        let names = absent.join(", ");
-        return Ok(Outcome::Absent(format!("{names} not installed; passed: {}", passed.join(", "))));
+
+    fn verdict(self) -> Result<Outcome, Failure> {
+        let passed = self.passed.join(", ");
+        if !self.failed.is_empty() {
+            return Err(Failure::new(format!("failed with {}; passed with {passed}", self.failed.join(", "))));
+        }
+        if !self.absent.is_empty() {
+            return Ok(Outcome::Absent(format!("not installed: {}; passed: {passed}", self.absent.join(", "))));
+        }
+        Ok(Outcome::Passed(passed))
     }
-    Ok(Outcome::Passed(passed.join(", ")))
 }

@@ -64,6 +64,15 @@ impl Registry {
         Ok(listed["repositories"].as_array().into_iter().flatten().map(text).collect())
     }
 
+    /// How many pulls it sent to the store so far, by its own count. None where it does not count.
+    pub(super) fn redirected(&self) -> Result<u64, Failure> {
+        let metrics = self.request("GET", "/metrics")?;
+        let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+        let sent = metrics.lines().filter(|line| line.starts_with("roadstead_http_requests_total{"));
+        let sent = sent.filter(|line| line.contains(r#"status="307""#));
+        Ok(sent.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    }
+
     fn json(&self, path: &str) -> Result<Value, Failure> {
         let response = self.request("GET", path)?;
         match response.status {

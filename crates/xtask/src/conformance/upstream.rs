@@ -21,6 +21,14 @@ pub(super) struct Suite {
     expected: [usize; 4],
 }
 
+impl Suite {
+    /// What it finds, for the closing table.
+    pub(super) fn counts(&self) -> String {
+        let [passed, failed, skipped, _] = self.expected;
+        format!("{}: {passed} passed, {failed} failed, {skipped} skipped", self.name)
+    }
+}
+
 /// What kind of thing the module is.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -106,13 +114,13 @@ fn go(folder: &Path, arguments: &[&str]) -> Result<Output, Failure> {
 }
 
 /// Runs a suite against a server of its own and asserts its counts.
-pub(super) fn judge(suite: &Suite, program: &Path, binary: &Path, folder: &Path) -> Result<String, Failure> {
+pub(super) fn judge(suite: &Suite, program: &Path, launch: &Launch, folder: &Path) -> Result<(), Failure> {
     let report = folder.join("junit.xml");
     if report.exists() {
         // The last run's, which must not judge this one.
         std::fs::remove_file(&report)?;
     }
-    let server = Launch::new(binary).start();
+    let server = launch.start();
     let host = server.addr().to_string();
     let mut command = Command::new(program);
     command.current_dir(folder).envs(suite.environment.iter().copied());
@@ -126,8 +134,7 @@ pub(super) fn judge(suite: &Suite, program: &Path, binary: &Path, folder: &Path)
         Kind::GoTest => ginkgo_counts(&String::from_utf8_lossy(&ran.stdout)),
     };
     if found == Some(suite.expected) && ran.status.success() {
-        let [passed, failed, skipped, _] = suite.expected;
-        return Ok(format!("{}: {passed} passed, {failed} failed, {skipped} skipped", suite.name));
+        return Ok(());
     }
     Err(Failure::new(format!(
         "{}: expected passed, failed, skipped, disabled {:?}, found {found:?}, ended with {}; the report is in {}",

@@ -16,13 +16,20 @@ pub(super) struct Subject {
     pub(super) client: Client,
     /// A repository that no other clause and no other run uses.
     pub(super) name: String,
+    /// Whether it is somebody in particular who asks, in a namespace of its own.
+    pub(super) guarded: bool,
     seed: Seed,
 }
 
 impl Subject {
-    pub(super) fn new(addr: SocketAddr, seed: Seed, clause: &str) -> Self {
-        let name = format!("conformance/{:x}/{clause}", seed.0);
-        Self { client: Client::new(addr), name, seed }
+    /// By this user with this password, if the server asks; then in its namespace.
+    pub(super) fn new(addr: SocketAddr, user: Option<(&str, &str)>, seed: Seed, clause: &str) -> Self {
+        let (namespace, client) = match user {
+            Some((name, password)) => (name, Client::new(addr).user(name, password)),
+            None => ("conformance", Client::new(addr)),
+        };
+        let name = format!("{namespace}/{:x}/{clause}", seed.0);
+        Self { client, name, guarded: user.is_some(), seed }
     }
 
     /// A path in the clause's repository.

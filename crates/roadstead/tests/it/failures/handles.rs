@@ -33,7 +33,7 @@ fn of_a_small_limit() {
 fn hang(client: &Client, number: u64) -> Option<TcpStream> {
     let upload = client.begin("failures/hanging").ok()?;
     let mut stream = TcpStream::connect(client.addr()).ok()?;
-    let head = format!("PATCH {} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n", upload.location);
+    let head = format!("PATCH {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n", upload.location);
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(&Content::new(Seed(number), 600_000).to_vec()).ok()?;
     Some(stream)

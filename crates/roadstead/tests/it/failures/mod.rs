@@ -8,6 +8,7 @@ mod denied;
 mod full;
 mod handles;
 mod hanging;
+mod memory;
 mod read_only;
 mod stand;
 mod vanished;
@@ -27,6 +28,8 @@ enum Needs {
     Tmpfs,
     /// To be root, with loop devices.
     Root,
+    /// To make a control group with a limit of memory.
+    Group,
 }
 
 impl Needs {
@@ -41,8 +44,12 @@ impl Needs {
 
     fn are_met(self) -> bool {
         let ok = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
-        ok(self.unshare().arg("true"))
-            && (self == Needs::Tmpfs || (rustix::process::geteuid().is_root() && ok(Command::new("losetup").arg("-f"))))
+        let more = match self {
+            Needs::Tmpfs => true,
+            Needs::Root => rustix::process::geteuid().is_root() && ok(Command::new("losetup").arg("-f")),
+            Needs::Group => memory::Group::make(1 << 30).is_ok(),
+        };
+        more && ok(self.unshare().arg("true"))
     }
 }
 
@@ -52,7 +59,11 @@ fn inside(name: &str, needs: Needs, test: impl FnOnce(&Path)) {
         return test(Path::new(&directory));
     }
     if !needs.are_met() {
-        let lacking = if needs == Needs::Root { "root and loop devices" } else { "`unshare --mount`" };
+        let lacking = match needs {
+            Needs::Tmpfs => "`unshare --mount`",
+            Needs::Root => "root and loop devices",
+            Needs::Group => "root and control groups of memory",
+        };
         assert!(std::env::var_os("CI").is_none(), "failures::{name} needs {lacking}, which this machine refuses");
         println!("skipped: failures::{name} ({lacking} refused)");
         return;

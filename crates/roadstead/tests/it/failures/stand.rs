@@ -158,6 +158,15 @@ impl Stand {
         self.assert_pulls();
     }
 
+    /// Ends it as a crash does, and starts it again.
+    pub(super) fn kill_and_start(self) -> Self {
+        let Self { server, ledger, launch, seed } = self;
+        let directory = server.kill9();
+        let stand = Self { server: launch.start_on(directory), ledger, launch, seed };
+        stand.until("healthy");
+        stand
+    }
+
     /// Stops it in order, does `meanwhile`, starts it again, and pulls everything.
     pub(super) fn restart(self, meanwhile: impl FnOnce()) -> Self {
         let Self { server, ledger, launch, seed } = self;

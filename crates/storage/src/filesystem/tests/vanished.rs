@@ -38,6 +38,17 @@ async fn a_chunk_is_not_acknowledged_whose_root_was_moved_away() {
 }
 
 #[tokio::test]
+async fn a_later_step_is_not_acknowledged_whose_root_was_moved_away() {
+    let (root, engine) = Movable::open();
+    let mut staged = engine.append(&key("u/v/0"), 0).await.unwrap();
+    staged.write(vec![Bytes::from_static(b"a step")]).await.unwrap();
+    staged.sync().await.unwrap();
+    root.take_away();
+    staged.write(vec![Bytes::from_static(b"and another")]).await.unwrap();
+    assert_eq!(staged.sync().await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
 async fn an_object_is_not_deleted_whose_root_was_moved_away() {
     let (root, engine) = Movable::open();
     write(&engine, "a/b/c", "there").await.unwrap();

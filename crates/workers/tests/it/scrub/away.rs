@@ -1,8 +1,8 @@
-//! A part of a store that is away, while its root says that it is ours.
+//! A store that is away, or a part of it while its root says that it is ours: nothing is damaged for that.
 
+use roadstead_storage::{ErrorKind, Operation};
 use tokio::time::{advance, sleep};
 
-use super::damaged::shell;
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -132,4 +132,90 @@ async fn damage_is_cleared_away_during_a_long_run() {
         rig.scrub.step().await.unwrap();
     }
     assert!(rig.is_running().await, "a run of more than a minute");
+}
+
+/// What becomes of the root of a store.
+#[derive(Debug, Clone, Copy)]
+enum Gone {
+    /// Another directory stands there: the filesystem is not mounted.
+    Unmounted,
+    /// All that it held is gone, what says whose it is too.
+    Emptied,
+    /// It is that of another location.
+    Foreign,
+}
+
+fn shell(command: &str, root: &std::path::Path) {
+    let aside = root.with_extension("aside");
+    let mut shell = std::process::Command::new("sh");
+    let done = shell.args(["-ec", command]).env("ROOT", root).env("ASIDE", aside).status().unwrap();
+    assert!(done.success(), "{command}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_or_anothers_makes_nothing_damaged() {
+    for gone in [Gone::Unmounted, Gone::Emptied, Gone::Foreign] {
+        let rig = Claimed::on_disk().await;
+        let (one, two) = (rig.push(b"one").await, rig.push(b"two").await);
+        rig.rest().await;
+        let root = rig.root.as_ref().unwrap().path();
+        match gone {
+            Gone::Unmounted => shell(r#"mv "$ROOT" "$ASIDE"; mkdir "$ROOT""#, root),
+            _ => shell(r#"mkdir "$ASIDE"; mv "$ROOT"/* "$ASIDE"/"#, root),
+        }
+        if let Gone::Foreign = gone {
+            let engine = &rig.location("eu").engine;
+            Identity::claim(&**engine, &Identity::new(Uuid::from_u128(9), Uuid::from_u128(77))).await.unwrap();
+        }
+        let failed = rig.run(true).await;
+        assert!(matches!(failed, Err(StepError::Storage { .. })), "{gone:?}: {failed:?}");
+        assert!(rig.pull(&one).await.is_err());
+        let _ = rig.scrub.step().await;
+        assert_eq!(rig.count("SELECT count(*) FROM placement").await, 2, "{gone:?}");
+        assert_eq!(rig.count("SELECT count(*) FROM damage").await, 0, "{gone:?}");
+        match gone {
+            Gone::Unmounted => shell(r#"rmdir "$ROOT"; mv "$ASIDE" "$ROOT""#, root),
+            _ => shell(r#"rm -rf "$ROOT"/*; mv "$ASIDE"/* "$ROOT"/; rmdir "$ASIDE""#, root),
+        }
+        while rig.is_running().await {
+            rig.scrub.step().await.unwrap();
+        }
+        assert_eq!(rig.damaged().await, []);
+        for (digest, bytes) in [(one, b"one"), (two, b"two")] {
+            assert_eq!(rig.pull(&digest).await.unwrap(), bytes);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_is_found_in_a_store_that_became_read_only() {
+    let rig = Claimed::new().await;
+    let digest = rig.push(b"lost").await;
+    rig.remove(&rig.key(&digest).await).await;
+    for probe in 1..=50 {
+        rig.faults.refuse(Operation::Probe, probe, ErrorKind::ReadOnly);
+    }
+    rig.scrub.begin(false, None).await.unwrap().unwrap();
+    for _ in 0..4 {
+        rig.scrub.step().await.unwrap();
+    }
+    assert!(!rig.is_running().await && rig.faults.pending() > 0);
+    assert_eq!(rig.kinds().await, [(digest, Kind::Missing)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_unreadable_objects_between_whole_ones_are_not_a_store_that_is_away() {
+    let rig = Claimed::new().await;
+    for number in 0..22u8 {
+        rig.push(&[number]).await;
+    }
+    for pair in 0..11 {
+        // Two looks, after each of which the identity is read, and one at the next object.
+        rig.faults.refuse(Operation::Read, 5 * pair + 1, ErrorKind::Unavailable);
+        rig.faults.refuse(Operation::Read, 5 * pair + 3, ErrorKind::Unavailable);
+    }
+    rig.run(true).await.unwrap();
+    assert_eq!(rig.damaged().await.len(), 11);
+    let run = rig.scrub.state().await.unwrap()[0].last.clone().unwrap();
+    assert_eq!(run.step, 3, "one step each for damage, placements and objects, without a failure");
 }

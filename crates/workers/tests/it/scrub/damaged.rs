@@ -1,6 +1,5 @@
 //! Damage is named, taken out of service, and healed by a push or by the return of the bytes.
 
-use roadstead_registry::Suspect;
 use roadstead_storage::{ErrorKind, Operation};
 use roadstead_workers::Collect;
 use tokio::time::advance;
@@ -166,20 +165,6 @@ async fn an_object_that_cannot_be_read_is_named_and_keeps_its_placement() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_pull_meets_is_named_without_a_run() {
-    let rig = Claimed::new().await;
-    let (cut, whole) = (rig.push(b"cut short").await, rig.push(b"whole").await);
-    rig.overwrite(&rig.key(&cut).await, b"cut").await;
-    assert!(rig.pull(&cut).await.is_err());
-    // A pull that failed for another reason makes nothing damaged.
-    rig.faults.refuse(Operation::Read, 1, ErrorKind::NotFound);
-    assert!(rig.pull(&whole).await.is_err());
-    rig.scrub.step().await.unwrap();
-    assert_eq!(rig.kinds().await, [(cut, Kind::WrongSize)]);
-    assert_eq!(rig.pull(&whole).await.unwrap(), b"whole");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_damaged_blob_that_nothing_names_goes_with_its_quarantined_object() {
     let rig = Claimed::new().await;
     let digest = rig.push(b"nobody's").await;
@@ -195,59 +180,6 @@ async fn a_damaged_blob_that_nothing_names_goes_with_its_quarantined_object() {
     rig.reap().await;
     assert_eq!(rig.blobs().await, Vec::<String>::new());
     assert_eq!(rig.count("SELECT count(*) FROM owed").await, 0);
-}
-
-/// What becomes of the root of a store.
-#[derive(Debug, Clone, Copy)]
-enum Gone {
-    /// Another directory stands there: the filesystem is not mounted.
-    Unmounted,
-    /// All that it held is gone, what says whose it is too.
-    Emptied,
-    /// It is that of another location.
-    Foreign,
-}
-
-pub(super) fn shell(command: &str, root: &std::path::Path) {
-    let aside = root.with_extension("aside");
-    let mut shell = std::process::Command::new("sh");
-    let done = shell.args(["-ec", command]).env("ROOT", root).env("ASIDE", aside).status().unwrap();
-    assert!(done.success(), "{command}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_or_anothers_makes_nothing_damaged() {
-    for gone in [Gone::Unmounted, Gone::Emptied, Gone::Foreign] {
-        let rig = Claimed::on_disk().await;
-        let (one, two) = (rig.push(b"one").await, rig.push(b"two").await);
-        rig.rest().await;
-        let root = rig.root.as_ref().unwrap().path();
-        match gone {
-            Gone::Unmounted => shell(r#"mv "$ROOT" "$ASIDE"; mkdir "$ROOT""#, root),
-            _ => shell(r#"mkdir "$ASIDE"; mv "$ROOT"/* "$ASIDE"/"#, root),
-        }
-        if let Gone::Foreign = gone {
-            let engine = &rig.location("eu").engine;
-            Identity::claim(&**engine, &Identity::new(Uuid::from_u128(9), Uuid::from_u128(77))).await.unwrap();
-        }
-        let failed = rig.run(true).await;
-        assert!(matches!(failed, Err(StepError::Storage { .. })), "{gone:?}: {failed:?}");
-        assert!(rig.pull(&one).await.is_err());
-        let _ = rig.scrub.step().await;
-        assert_eq!(rig.count("SELECT count(*) FROM placement").await, 2, "{gone:?}");
-        assert_eq!(rig.count("SELECT count(*) FROM damage").await, 0, "{gone:?}");
-        match gone {
-            Gone::Unmounted => shell(r#"rmdir "$ROOT"; mv "$ASIDE" "$ROOT""#, root),
-            _ => shell(r#"rm -rf "$ROOT"/*; mv "$ASIDE"/* "$ROOT"/; rmdir "$ASIDE""#, root),
-        }
-        while rig.is_running().await {
-            rig.scrub.step().await.unwrap();
-        }
-        assert_eq!(rig.damaged().await, []);
-        for (digest, bytes) in [(one, b"one"), (two, b"two")] {
-            assert_eq!(rig.pull(&digest).await.unwrap(), bytes);
-        }
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,80 +233,6 @@ async fn what_took_the_place_of_a_damaged_object_is_read_at_the_rate() {
     let took = from.elapsed().as_secs();
     assert!((8..13).contains(&took) && steps > 3, "{took} s in {steps} steps");
     assert_eq!(rig.damaged().await, []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_cannot_be_asked_about_is_no_suspect() {
-    let rig = Claimed::new().await;
-    let digest = rig.push(b"healed").await;
-    rig.flip(&rig.key(&digest).await).await;
-    rig.run(true).await.unwrap();
-    rig.push(b"healed").await;
-    rig.faults.refuse(Operation::Stat, 1, ErrorKind::Unavailable);
-    assert_eq!(rig.scrub.step().await.unwrap().done, 0, "it rests, and asks again");
-    assert_eq!(rig.faults.pending(), 0);
-    assert_eq!(rig.registry.suspects().take(9), []);
-    assert_eq!(rig.damaged().await.len(), 1);
-    rig.rest().await;
-    assert_eq!(rig.damaged().await, []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn damage_is_found_in_a_store_that_became_read_only() {
-    let rig = Claimed::new().await;
-    let digest = rig.push(b"lost").await;
-    rig.remove(&rig.key(&digest).await).await;
-    for probe in 1..=50 {
-        rig.faults.refuse(Operation::Probe, probe, ErrorKind::ReadOnly);
-    }
-    rig.scrub.begin(false, None).await.unwrap().unwrap();
-    for _ in 0..4 {
-        rig.scrub.step().await.unwrap();
-    }
-    assert!(!rig.is_running().await && rig.faults.pending() > 0);
-    assert_eq!(rig.kinds().await, [(digest, Kind::Missing)]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_suspect_is_read_at_the_rate_and_from_where_it_stood() {
-    let rig = Claimed::new().await;
-    let digest = rig.push(&vec![7; 40 << 20]).await;
-    let (object_key, location) = (rig.key(&digest).await, rig.location("eu").id);
-    rig.registry.suspects().note(Suspect { location, object_key, digest });
-    let scrub = scrub(&rig).with_rate(4 << 20);
-    let from = tokio::time::Instant::now();
-    let mut bytes = scrub.step().await.unwrap().bytes;
-    assert!(bytes < 20 << 20, "{bytes}");
-    for probe in 1..=2 {
-        rig.faults.refuse(Operation::Probe, probe, ErrorKind::Unavailable);
-    }
-    assert!(matches!(scrub.step().await, Err(StepError::Storage { .. })));
-    loop {
-        let step = scrub.step().await.unwrap();
-        bytes += step.bytes;
-        if step.done == 0 {
-            break;
-        }
-    }
-    assert_eq!(bytes, 40 << 20);
-    assert!((8..13).contains(&from.elapsed().as_secs()), "{:?}", from.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn many_unreadable_objects_between_whole_ones_are_not_a_store_that_is_away() {
-    let rig = Claimed::new().await;
-    for number in 0..22u8 {
-        rig.push(&[number]).await;
-    }
-    for pair in 0..11 {
-        // Two looks, after each of which the identity is read, and one at the next object.
-        rig.faults.refuse(Operation::Read, 5 * pair + 1, ErrorKind::Unavailable);
-        rig.faults.refuse(Operation::Read, 5 * pair + 3, ErrorKind::Unavailable);
-    }
-    rig.run(true).await.unwrap();
-    assert_eq!(rig.damaged().await.len(), 11);
-    let run = rig.scrub.state().await.unwrap()[0].last.clone().unwrap();
-    assert_eq!(run.step, 3, "one step each for damage, placements and objects, without a failure");
 }
 
 #[tokio::test(start_paused = true)]

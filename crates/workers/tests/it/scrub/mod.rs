@@ -1,10 +1,12 @@
 //! Scrub: what is damaged is named and no longer served, what is whole is left alone, whatever happens to the store.
 
 mod away;
+mod brake;
 mod damaged;
 mod model;
 mod orphans;
 mod runs;
+mod suspects;
 
 use std::ops::Deref;
 use std::sync::Arc;

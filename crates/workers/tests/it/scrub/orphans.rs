@@ -27,7 +27,7 @@ pub(super) async fn acknowledge(rig: &Claimed, placement: &Placement) -> Result<
 }
 
 /// Lets the clock be seen to go steadily.
-async fn settle(rig: &Claimed) {
+pub(super) async fn settle(rig: &Claimed) {
     rig.rest().await;
     advance(Duration::from_secs(11 * 60)).await;
     rig.rest().await;
@@ -62,6 +62,11 @@ async fn an_orphan_goes_a_grace_after_it_was_first_seen() {
         rig.rest().await;
         assert_eq!(rig.count("SELECT count(*) FROM damage WHERE kind = 5").await, 0, "forgotten after a day");
         assert_eq!(rig.count("SELECT count(*) FROM damage").await, 1, "and still told of");
+        rig.run(false).await.unwrap();
+        assert_eq!(rig.count("SELECT count(*) FROM damage").await, 1, "as long as it is there");
+        rig.remove("blobs/of-another-kind").await;
+        rig.run(false).await.unwrap();
+        assert_eq!(rig.count("SELECT count(*) FROM damage").await, 0, "and no longer");
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::stage::Failure;
+use crate::Request;
 
 /// Threads that send requests.
 const THREADS: usize = 2;
@@ -15,9 +15,13 @@ const CONNECTIONS: usize = 32;
 const BUFFER: usize = 256 << 10;
 
 /// Sends one request over and over on many connections for so long; answers how many were answered 200.
-pub(super) fn requests(addr: SocketAddr, method: &str, target: &str, wanted: Duration) -> Result<u64, Failure> {
-    let accept = "application/vnd.oci.image.manifest.v1+json";
-    let request = format!("{method} {target} HTTP/1.1\r\nHost: {addr}\r\nAccept: {accept}\r\n\r\n");
+///
+/// # Errors
+/// When a connection breaks, and when one of them was answered otherwise.
+pub fn requests(addr: SocketAddr, request: &Request, wanted: Duration) -> io::Result<u64> {
+    let Request { method, target, headers } = request;
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: {addr}\r\n{headers}\r\n");
     let (request, body) = (request.as_bytes(), method != "HEAD");
     let until = Instant::now() + wanted;
     let counts = thread::scope(|scope| {
@@ -26,7 +30,7 @@ pub(super) fn requests(addr: SocketAddr, method: &str, target: &str, wanted: Dur
             started.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("panicked"))));
         joined.collect::<io::Result<Vec<u64>>>()
     });
-    counts.map(|counts| counts.iter().sum()).map_err(|error| Failure::new(format!("{method} {target}: {error}")))
+    counts.map(|counts| counts.iter().sum()).map_err(|error| named(method, target, &error))
 }
 
 /// One thread: a request on each connection, then the answer of each, until it is time.
@@ -45,8 +49,15 @@ fn send(addr: SocketAddr, request: &[u8], body: bool, until: Instant) -> io::Res
     Ok(answered)
 }
 
+fn named(method: &str, target: &str, error: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{method} {target}: {error}"))
+}
+
 /// GETs a body of `length` bytes on a connection of its own and throws it away.
-pub(super) fn pull(addr: SocketAddr, target: &str, length: u64) -> Result<(), Failure> {
+///
+/// # Errors
+/// When the connection breaks, the answer is not 200, or the body has another length.
+pub fn pull(addr: SocketAddr, target: &str, length: u64) -> io::Result<()> {
     let pulled = || -> io::Result<u64> {
         let mut connection = Connection::open(addr)?;
         write!(connection.stream, "GET {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
@@ -63,8 +74,8 @@ pub(super) fn pull(addr: SocketAddr, target: &str, length: u64) -> Result<(), Fa
     };
     match pulled() {
         Ok(received) if received == length => Ok(()),
-        Ok(received) => Err(Failure::new(format!("GET {target}: {received} of {length} bytes"))),
-        Err(error) => Err(Failure::new(format!("GET {target}: {error}"))),
+        Ok(received) => Err(named("GET", target, &format!("{received} of {length} bytes"))),
+        Err(error) => Err(named("GET", target, &error)),
     }
 }
 
