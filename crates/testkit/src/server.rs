@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,6 +19,8 @@ use crate::Client;
 const START: Duration = Duration::from_secs(120);
 /// Lines of output kept for the report of a failure.
 const KEPT_LINES: usize = 2_000;
+/// Lines of them that are shown: more would push what failed out of sight.
+const LAST_WORDS: usize = 15;
 
 /// `binary`, or the program that the variable `ROADSTEAD_TEST_BINARY` names, which finds nothing of what tests are told
 /// by the environment: it would take it for configuration.
@@ -50,9 +52,8 @@ pub struct Launch {
 
 impl Launch {
     /// Starts `binary`, or the one that the variable `ROADSTEAD_TEST_BINARY` names. It listens on a free port of
-    /// 127.0.0.1 stops without the delay that load balancers need, and
-    /// logs what is wrong. Configuration in the environment of the
-    /// test does not reach it.
+    /// 127.0.0.1, stops without the delay that load balancers need, and logs what is wrong. Configuration in the
+    /// environment of the test does not reach it.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let launch = Self { binary: under_test(binary), wrapper: Vec::new(), variables: Vec::new() };
         launch
@@ -252,8 +253,22 @@ impl Drop for Server {
             let _ = reader.join();
         }
         if thread::panicking() {
-            println!("--- the server's last words ---\n{}", self.output.text());
+            let text = self.output.text();
+            let last: Vec<_> = text.lines().rev().take(LAST_WORDS).collect();
+            println!("--- the server's last words{} ---", kept(&text));
+            last.iter().rev().for_each(|line| println!("{line}"));
         }
+    }
+}
+
+/// Keeps what a server said for whoever looks into a failure; where, in words.
+#[allow(clippy::disallowed_methods, reason = "a file for people")]
+fn kept(text: &str) -> String {
+    let file = tempfile::Builder::new().prefix("roadstead-said-").suffix(".log").tempfile();
+    let file = file.and_then(|mut file| file.write_all(text.as_bytes()).map(|()| file));
+    match file.map(tempfile::NamedTempFile::keep) {
+        Ok(Ok((_, path))) => format!(", all of them in {}", path.display()),
+        _ => String::new(),
     }
 }
 

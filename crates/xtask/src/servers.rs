@@ -3,11 +3,11 @@
 //! They listen on free ports of 127.0.0.1, in directories of their own. A shell beside each stops it and removes its
 //! directory when this program ends, by Ctrl-C or otherwise, so nothing here waits for signals.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 
-use roadstead_testkit::servers::{KNOWN, Postgres, S3Server, free_port, haproxy, minio, pgbouncer, s3};
+use roadstead_testkit::servers::{KNOWN, Postgres, S3Server, free_address, haproxy, minio, pgbouncer, s3};
 
 use crate::stage::{Context, Failure};
 
@@ -116,7 +116,7 @@ fn balancer(context: &Context, to: &[SocketAddr]) -> Result<Option<Running>, Fai
     let names = ["ROADSTEAD_1", "ROADSTEAD_2", "ROADSTEAD_3"];
     let instances = to.iter().cycle().map(SocketAddr::to_string);
     let variables: Vec<_> = names.into_iter().zip(instances).collect();
-    let addr = (Ipv4Addr::LOCALHOST, free_port()).into();
+    let addr = free_address();
     let server = haproxy(&context.root.join("deploy/haproxy/haproxy.cfg"), addr, &variables);
     Ok(server.map(|server| {
         println!("haproxy at {addr}");

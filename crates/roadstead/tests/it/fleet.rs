@@ -1,13 +1,13 @@
 //! Three instances behind a load balancer, over one PostgreSQL and one bucket: what is on their disks does not matter.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use roadstead_testkit::servers::{Database, S3Server, database, free_port, haproxy, s3};
+use roadstead_testkit::servers::{Database, S3Server, database, free_address, haproxy, s3};
 use roadstead_testkit::{Client, Content, Image, Launch, Ledger, Refused, Seed, Server};
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -33,7 +33,7 @@ struct Fleet {
 
 impl Fleet {
     fn start(database: &Database, bucket: &S3Server) -> Self {
-        let ports = [(); 3].map(|()| free_port());
+        let addrs = [(); 3].map(|()| free_address());
         // What is deployed by compose, but for the places where things are.
         let secret = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&secret, "what the server of a test does not ask for").unwrap();
@@ -41,11 +41,10 @@ impl Fleet {
             .set("ROADSTEAD_CONFIG", deploy("compose/roadstead.yml").to_str().unwrap())
             .set("ROADSTEAD_METADATA__POSTGRES__PASSWORD_FILE", secret.path().to_str().unwrap())
             .set("ROADSTEAD_METADATA__POSTGRES__URL", &database.url);
-        let launches = ports.map(|port| launch.clone().set("ROADSTEAD_HTTP__ADDR", &format!("127.0.0.1:{port}")));
+        let launches = addrs.map(|addr| launch.clone().set("ROADSTEAD_HTTP__ADDR", &addr.to_string()));
         let running = scope(|scope| {
             launches.each_ref().map(|launch| scope.spawn(|| launch.start())).map(|started| started.join().unwrap())
         });
-        let addrs = ports.map(|port| (Ipv4Addr::LOCALHOST, port).into());
         let running = running.map(|server| Mutex::new(Some(server)));
         Self { launches, addrs, running, _secret: secret, kills: Mutex::default() }
     }
@@ -115,7 +114,7 @@ fn instances_are_killed_and_replaced_under_load_and_nothing_is_lost() {
     let (Some(database), Some(bucket)) = (database(), s3()) else { return };
     let (seed, ledger) = (scale::seed(), Ledger::default());
     let fleet = Fleet::start(&database, &bucket);
-    let addr: SocketAddr = (Ipv4Addr::LOCALHOST, free_port()).into();
+    let addr = free_address();
     let names = ["ROADSTEAD_1", "ROADSTEAD_2", "ROADSTEAD_3"];
     let variables: Vec<_> = names.into_iter().zip(fleet.addrs.map(|addr| addr.to_string())).collect();
     let Some(balancer) = haproxy(&deploy("haproxy/haproxy.cfg"), addr, &variables) else { return };

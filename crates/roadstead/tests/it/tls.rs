@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use roadstead_testkit::servers::{database, free_port, haproxy, s3};
+use roadstead_testkit::servers::{database, free_address, haproxy, s3};
 use roadstead_testkit::{Client, Image, Issuer, Launch, Pair, Seed, Server, Tls};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
 /// With a certificate of its own, and a listener beside; that one's address, too.
 fn launch() -> (Launch, SocketAddr) {
-    let plain: SocketAddr = (Ipv4Addr::LOCALHOST, free_port()).into();
+    let plain = free_address();
     let launch = scale::launch()
         .set("ROADSTEAD_HTTP__TLS__GENERATE", "true")
         .set("ROADSTEAD_HTTP__PLAIN__ADDR", &plain.to_string())
@@ -237,7 +237,7 @@ fn a_load_balancer_passes_connections_through() {
     let pair = issuer.server(&[NAME]);
     let trust = Tls::trusting(&issuer.certificate(), NAME);
     for (proxied, option) in [(false, ""), (true, "send-proxy-v2"), (true, "send-proxy")] {
-        let ports = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let ports = [(); 3].map(|()| free_address());
         let [main, plain, balanced] = ports;
         let launch = with(&pair, directory.path())
             .set("ROADSTEAD_LOG__LEVEL", "info")
@@ -246,7 +246,7 @@ fn a_load_balancer_passes_connections_through() {
         let launch = if proxied { launch.set("ROADSTEAD_HTTP__PROXY_PROTOCOL__TRUSTED", "127.0.0.1") } else { launch };
         let server = guarded(launch).start();
         let file = deployed("haproxy/haproxy-tls.cfg");
-        let balanced_plain = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let balanced_plain = free_address();
         let variables = [
             ("LISTEN_HTTP", balanced_plain.to_string()),
             ("ROADSTEAD_1", main.to_string()),

@@ -5,6 +5,8 @@
 //! repeated, and its repetition may be told that the object is there: each writer marks its object, so that it knows its
 //! own.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -30,6 +32,8 @@ const ALONG: usize = 2 << 20;
 const PARTS_OF_A_SIZE: usize = 1_000;
 /// Larger than this no part grows, which is enough for objects of 1 TiB: parts stand in memory.
 const LARGEST_PART: usize = 256 << 20;
+/// The pauses between looks for an object whose parts are being put together, in milliseconds.
+const JOINING: [u64; 5] = [100, 200, 400, 800, 1_600];
 
 /// An object that is sent in parts. Dropped before it is done, what was sent is given up in the background.
 pub(super) struct InParts {
@@ -81,7 +85,7 @@ impl InParts {
         };
         let done = match closed {
             Ok(done) => Ok(done),
-            Err(error) => self.engine.ours(&self.key, mark, error).await,
+            Err(error) => self.engine.ours_in_time(&self.key, mark, error).await,
         };
         match done {
             Ok(done) => {
@@ -293,6 +297,24 @@ impl S3 {
             Ok(_) if error.kind() == ErrorKind::AlreadyExists => Err(self.occupied(key)),
             _ => Err(error),
         }
+    }
+
+    /// The same of parts that are put together. When the answer to that was lost, its repetition hears that there is no
+    /// such upload, perhaps before the object is there.
+    async fn ours_in_time(&self, key: &ObjectKey, mark: &str, error: Error) -> Result<Metadata, Error> {
+        // Servers that do not tell what is not there deny it.
+        let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied);
+        let mut found = self.ours(key, mark, error).await;
+        for pause in JOINING.iter().filter(|_| gone) {
+            match found {
+                Ok(done) => return Ok(done),
+                Err(error) => {
+                    tokio::time::sleep(Duration::from_millis(*pause)).await;
+                    found = self.ours(key, mark, error).await;
+                }
+            }
+        }
+        found
     }
 
     fn occupied(&self, key: &ObjectKey) -> Error {

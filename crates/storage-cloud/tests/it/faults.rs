@@ -263,6 +263,23 @@ async fn an_object_whose_answer_is_lost_is_there_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parts_that_are_put_together_late_are_waited_for() {
+    let Some(server) = s3() else { return };
+    let ends = AtomicUsize::new(0);
+    let proxy = Proxy::new(&server, move |head, _| match head.starts_with("POST /blobs/large?uploadId") {
+        false => Fate::Pass,
+        true if ends.fetch_add(1, Ordering::SeqCst) == 0 => Fate::Late(Duration::from_millis(600)),
+        true => Fate::Gone,
+    });
+    let engine = proxy.open(&server).await;
+    let bytes = content(13 << 20);
+    assert_eq!(write(&engine, "large", &bytes).await.unwrap(), bytes.len() as u64);
+    assert_eq!(proxy.count("POST /blobs/large?uploadId"), 2, "its end was repeated");
+    let read = engine.read(&key("large"), None).await.unwrap().body.try_collect::<Vec<_>>().await.unwrap().concat();
+    assert!(read == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn up_to_two_parts_are_sent_in_one_request() {
     let Some(server) = s3() else { return };
     let proxy = Proxy::new(&server, |_, _| Fate::Pass);

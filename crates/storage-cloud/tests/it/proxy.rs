@@ -1,9 +1,10 @@
 //! A proxy in front of an S3 server that breaks what a test plans.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use roadstead_storage_cloud::{S3, S3Options};
@@ -21,6 +22,10 @@ pub(crate) enum Fate {
     Cut(usize),
     /// The server gets the request, and its answer is lost.
     Forget,
+    /// The same, and the server gets it only in so long.
+    Late(Duration),
+    /// It is answered 404 in place of the server: there is no such upload.
+    Gone,
     /// It is answered 503 in place of the server.
     Busy,
     /// It is answered 403 in place of the server.
@@ -69,6 +74,10 @@ impl Proxy {
 const BUSY: &str = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message>\
                     <Resource>/b</Resource><RequestId>1</RequestId></Error>";
 
+/// What it says of an upload that has come to its end.
+const GONE: &str = "<?xml version=\"1.0\"?><Error><Code>NoSuchUpload</Code><Message>The specified upload does not exist.\
+                    </Message><Resource>/b</Resource><RequestId>1</RequestId></Error>";
+
 /// Reads one request, which says `connection: close` to the server, and does with its answer what is planned.
 fn serve(mut client: TcpStream, upstream: SocketAddr, plan: &Plan, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let (mut head, mut byte) = (Vec::new(), [0]);
@@ -94,6 +103,14 @@ fn serve(mut client: TcpStream, upstream: SocketAddr, plan: &Plan, seen: &Mutex<
     if matches!(fate, Fate::Denied) {
         return client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     }
+    if matches!(fate, Fate::Gone) {
+        let head = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", GONE.len());
+        return client.write_all(format!("{head}{GONE}").as_bytes());
+    }
+    if let Fate::Late(pause) = fate {
+        client.shutdown(Shutdown::Both)?;
+        thread::sleep(pause);
+    }
     if let Fate::Whole(length) = fate {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\netag: \"1\"\r\nconnection: close\r\n\r\n");
         client.write_all(head.as_bytes())?;
@@ -106,7 +123,7 @@ fn serve(mut client: TcpStream, upstream: SocketAddr, plan: &Plan, seen: &Mutex<
     server.read_to_end(&mut answer)?;
     match fate {
         Fate::Cut(bytes) => client.write_all(&answer[..bytes.min(answer.len())]),
-        Fate::Forget => Ok(()),
+        Fate::Forget | Fate::Late(_) => Ok(()),
         _ => client.write_all(&answer),
     }
 }

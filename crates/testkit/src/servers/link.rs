@@ -1,16 +1,16 @@
 //! A proxy between the server under test and one that it needs, through which that one can be made to fail: cut off at
 //! any byte, silent, away, or answering that it will not.
 //!
-//! Each link has an address of its own below 127.0.0.0/8, so that nobody takes its port while nobody listens there.
 //! Deliberately absent: changed bytes. TCP and TLS keep those out, and what damages them behind that is tested elsewhere.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::address;
 use crate::Seed;
 
 /// What is spoken through a link.
@@ -103,11 +103,7 @@ struct Connection {
 impl Link {
     /// To the server at `server`; `seed` decides where connections are cut.
     pub fn to(server: SocketAddr, speaks: Speaks, seed: Seed) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let number = 64 + NUMBER.fetch_add(1, Ordering::Relaxed) % 64;
-        let host = Ipv4Addr::new(127, u8::try_from(number).unwrap_or(64), high, low.clamp(1, 254));
-        let listener = TcpListener::bind((host, 0)).expect("a free port");
+        let listener = address::listener();
         let address = listener.local_addr().expect("an address");
         let cut = Cut { left: 0, way: Way::There, reset: false };
         let state =

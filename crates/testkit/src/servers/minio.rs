@@ -1,7 +1,7 @@
 //! MinIO, one of the S3 servers that people run.
 #![allow(clippy::disallowed_methods, reason = "the directory is that of another server")]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::keeper::Kept;
 use super::s3::{BUCKET, KEYS, Kind, S3Server, data};
-use super::{find, free_port};
+use super::{find, free_address};
 use crate::Client;
 
 /// One that does not answer in this time does not start.
@@ -28,9 +28,9 @@ pub fn minio_below(place: &Path) -> Option<S3Server> {
     std::fs::create_dir_all(data(&kept).join(BUCKET)).expect("a bucket");
     let begin = Instant::now();
     while begin.elapsed() < START {
-        let addr = (Ipv4Addr::LOCALHOST, free_port()).into();
+        let addr = free_address();
         let mut command = Command::new(&program);
-        command.args(["server", "--quiet", "--address", &SocketAddr::to_string(&addr), "--certs-dir"]);
+        command.args(["server", "--quiet", "--address", &addr.to_string(), "--certs-dir"]);
         command.arg(kept.directory().join("certificates")).arg(data(&kept)).env("HOME", kept.directory());
         command.env("MINIO_ROOT_USER", KEYS.0).env("MINIO_ROOT_PASSWORD", KEYS.1).env("MINIO_CI_CD", "1");
         command.env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off");

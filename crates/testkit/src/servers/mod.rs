@@ -2,6 +2,7 @@
 //! machine does not have it.
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod address;
 mod cutting;
 mod haproxy;
 mod keeper;
@@ -13,6 +14,7 @@ mod postgres;
 mod prompt;
 mod s3;
 
+pub use address::free_address;
 pub use cutting::Cutting;
 pub use haproxy::{Haproxy, haproxy};
 pub use late::Late;
@@ -22,7 +24,6 @@ pub use pgbouncer::{PgBouncer, pgbouncer};
 pub use postgres::{Database, Postgres, database};
 pub use s3::{S3Server, s3};
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
 /// A server of others.
@@ -80,9 +81,4 @@ fn find(name: &str) -> Option<PathBuf> {
         eprintln!("skipped: {name} is not installed; {}", known.install);
     }
     found
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).expect("a free port").port()
 }

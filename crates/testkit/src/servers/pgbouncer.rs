@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::keeper::Kept;
 use super::postgres::given_away;
-use super::{Database, find, free_port};
+use super::{Database, find, free_address};
 
 /// One that does not listen in this time does not start.
 const START: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ pub fn pgbouncer(database: &Database) -> Option<PgBouncer> {
     let (host, port) = database.address().split_once(':').expect("an address");
     let begin = Instant::now();
     while begin.elapsed() < START {
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = free_address().to_string();
         let configuration = kept.directory().join("pgbouncer.ini");
         std::fs::write(&configuration, settings(host, port, &address)).expect("a file");
         std::fs::write(kept.directory().join("users"), "\"postgres\" \"\"\n").expect("a file");

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "a test's server has files, and a skip is told")]
 
 use std::fs::Permissions;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::keeper::Keeper;
-use super::{find, free_port};
+use super::{find, free_address};
 
 /// A server that does not answer in this time does not start.
 const START: Duration = Duration::from_secs(60);
@@ -27,7 +28,7 @@ const START: Duration = Duration::from_secs(60);
 /// A PostgreSQL server. Dropped, it is stopped and its files are gone.
 #[derive(Debug)]
 pub struct Postgres {
-    port: u16,
+    addr: SocketAddr,
     durable: bool,
     server: Option<Child>,
     keeper: Keeper,
@@ -109,9 +110,13 @@ impl Postgres {
 
     /// Starts a hot standby of this server.
     pub fn standby(&self) -> Self {
-        let new = Self::keep(self.durable);
-        let from = ["-h", "127.0.0.1", "-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-p"];
-        run(program(new.directory(), "pg_basebackup").args(from).arg(self.port.to_string()).arg("-D").arg(new.data()));
+        let (new, host) = (Self::keep(self.durable), self.addr.ip().to_string());
+        let from = ["-h", &host, "-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-p"];
+        run(program(new.directory(), "pg_basebackup")
+            .args(from)
+            .arg(self.addr.port().to_string())
+            .arg("-D")
+            .arg(new.data()));
         new.started()
     }
 
@@ -119,7 +124,7 @@ impl Postgres {
     fn keep(durable: bool) -> Self {
         let keeper = Keeper::new(&std::env::temp_dir(), "pg", "data/postmaster.pid", "QUIT");
         given_away(keeper.directory());
-        Self { port: 0, durable, server: None, keeper }
+        Self { addr: (Ipv4Addr::LOCALHOST, 0).into(), durable, server: None, keeper }
     }
 
     /// Where it keeps everything.
@@ -134,7 +139,7 @@ impl Postgres {
     fn started(mut self) -> Self {
         // Another process may take a port that was free.
         for _ in 0..10 {
-            self.port = free_port();
+            self.addr = free_address();
             if self.try_serve() {
                 return self;
             }
@@ -146,7 +151,7 @@ impl Postgres {
     fn try_serve(&mut self) -> bool {
         let log = std::fs::File::options().create(true).append(true).open(self.directory().join("log")).expect("a log");
         let mut server = program(self.directory(), "postgres");
-        server.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-h", "127.0.0.1"]);
+        server.arg("-D").arg(self.data()).args(self.place());
         let sockets = format!("unix_socket_directories={}", self.directory().display());
         let mut settings = vec![sockets.as_str(), "max_connections=300", "shared_buffers=64MB", "hot_standby=on"];
         // A standby that asks every second has what the primary has soon enough for a test.
@@ -159,11 +164,11 @@ impl Postgres {
         }
         let server = server.stdout(log.try_clone().expect("a file")).stderr(log).process_group(0).spawn();
         let mut server = server.expect("postgres");
-        let ready = ["-q", "-h", "127.0.0.1", "-U", "postgres", "-d", "postgres", "-t", "1", "-p"];
+        let ready = ["-q", "-U", "postgres", "-d", "postgres", "-t", "1"];
         let until = Instant::now() + START;
         while Instant::now() < until && server.try_wait().expect("the status of a child").is_none() {
             let mut asked = program(self.directory(), "pg_isready");
-            if asked.args(ready).arg(self.port.to_string()).status().is_ok_and(|status| status.success()) {
+            if asked.args(ready).args(self.place()).status().is_ok_and(|status| status.success()) {
                 self.server = Some(server);
                 return true;
             }
@@ -179,9 +184,14 @@ impl Postgres {
         std::fs::read_to_string(self.directory().join("log")).unwrap_or_default()
     }
 
-    /// `127.0.0.1:PORT`.
+    /// `HOST:PORT`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.addr.to_string()
+    }
+
+    /// The same, as its programs are told it.
+    fn place(&self) -> [String; 4] {
+        ["-h".to_owned(), self.addr.ip().to_string(), "-p".to_owned(), self.addr.port().to_string()]
     }
 
     /// A new empty database in it.
@@ -194,8 +204,8 @@ impl Postgres {
 
     /// Runs SQL in a database as the superuser, and answers its rows, `|` between columns.
     pub fn sql(&self, database: &str, sql: &str) -> String {
-        let how = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres", "-p"];
-        run(program(self.directory(), "psql").args(how).arg(self.port.to_string()).args(["-d", database, "-c", sql]))
+        let how = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"];
+        run(program(self.directory(), "psql").args(how).args(self.place()).args(["-d", database, "-c", sql]))
     }
 
     /// Offers TLS from now on, with this certificate and its key, in PEM.

@@ -6,13 +6,13 @@
 #![allow(clippy::disallowed_methods, reason = "the directory is that of another server")]
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
 use super::keeper::Kept;
-use super::{find, free_port, prompt};
+use super::{find, free_address, prompt};
 
 /// What the bucket is called.
 pub(super) const BUCKET: &str = "blobs";
@@ -51,15 +51,15 @@ pub fn s3() -> Option<S3Server> {
     std::fs::create_dir_all(root.join(BUCKET)).expect("a bucket");
     // Another process may take a port that was free.
     for _ in 0..10 {
-        let port = free_port();
+        let addr = free_address();
         let mut command = Command::new(&program);
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        command.args(["--host", &addr.ip().to_string(), "--port", &addr.port().to_string()]);
         command.args(["--access-key", KEYS.0, "--secret-key", KEYS.1]).arg(&root);
         let process = kept.start(command.env("RUST_LOG", "s3s_fs=info").stdout(Stdio::piped()).stderr(Stdio::null()));
         let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
         if lines.any(|line| line.is_ok_and(|line| line.contains("server is running"))) {
             thread::spawn(move || lines.for_each(drop));
-            let addr = prompt::in_front_of((Ipv4Addr::LOCALHOST, port).into());
+            let addr = prompt::in_front_of(addr);
             return Some(S3Server::new(kept, Kind::Files, addr));
         }
         // It closed its output: it ends.
