@@ -7,20 +7,16 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use opendal::{Buffer, BufferStream};
+use opendal::{Buffer, BufferStream, Metadata};
 use roadstead_storage::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::reading::Source;
+use super::windows::{Fetched, Reader, WINDOW};
 
-/// Bytes of a window.
-pub(super) const WINDOW: u64 = 8 << 20;
 /// Bytes of one that comes straight from the store, behind the first: few enough that a client which was slow, or found
 /// no memory, is looked at again.
 const ALONE: u64 = 64 << 20;
@@ -30,15 +26,6 @@ const AHEAD: usize = 2;
 const SHOWN: u64 = 1 << 20;
 /// It keeps up when it takes so many bytes in a second. A slower one needs no second connection.
 const FAST: u64 = 8 << 20;
-
-/// Bytes that all readers of a store have ahead at most. Where more of them read at a time, one connection each is enough
-/// to keep machine and network busy.
-const MOST: usize = 64 << 20;
-
-/// Windows that all readers of a store may hold, beside the `bytes` that uploads may.
-pub(super) fn windows(bytes: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new((bytes / 4).min(MOST) / WINDOW as usize))
-}
 
 /// Pieces of one window.
 pub(super) enum Pieces {
@@ -52,49 +39,15 @@ impl Pieces {
     pub(super) async fn next(&mut self, source: &Source) -> Option<Result<Buffer, Error>> {
         match self {
             Self::Direct(stream) => stream.next().await.map(|piece| piece.map_err(|error| source.broke(&error))),
-            Self::Fetched(fetched) => fetched.pieces.recv().await,
+            Self::Fetched(window) => window.next().await.map(Ok),
         }
-    }
-}
-
-/// A window on its way into memory, or there.
-pub(super) struct Fetched {
-    range: Range<u64>,
-    pieces: mpsc::UnboundedReceiver<Result<Buffer, Error>>,
-    _task: AbortOnDropHandle<()>,
-    _held: OwnedSemaphorePermit,
-}
-
-impl Fetched {
-    fn begin(source: &Source, range: Range<u64>, held: OwnedSemaphorePermit) -> Self {
-        let (send, pieces) = mpsc::unbounded_channel();
-        let (source, wanted) = (source.clone(), range.clone());
-        // No more than is counted, whatever comes.
-        let mut left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let task = tokio::spawn(async move {
-            let mut stream = match source.request(Some(wanted)).await {
-                Ok((stream, _)) => stream,
-                Err(error) => return drop(send.send(Err(error))),
-            };
-            // What fails ends it: the reader asks once more, when its turn comes.
-            while left > 0
-                && let Some(piece) = stream.next().await
-            {
-                let piece = piece.map(|piece| piece.slice(..piece.len().min(left)));
-                left -= piece.as_ref().map_or(left, Buffer::len);
-                if send.send(piece.map_err(|error| source.broke(&error))).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { range, pieces, _task: AbortOnDropHandle::new(task), _held: held }
     }
 }
 
 /// The windows behind the one that a client takes.
 pub(super) struct Ahead {
+    reader: Reader,
     windows: VecDeque<Fetched>,
-    memory: Arc<Semaphore>,
     /// Where the last of them ends, or the one that is taken.
     next: u64,
     end: u64,
@@ -105,32 +58,45 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Behind a window that ends at `next`, of an object of which `end` is wanted.
-    pub(super) fn new(memory: &Arc<Semaphore>, next: u64, end: u64) -> Self {
-        Self { windows: VecDeque::new(), memory: memory.clone(), next, end, taken: 0, since: Instant::now() }
+    pub(super) fn new(reader: Reader, next: u64, end: u64) -> Self {
+        Self { reader, windows: VecDeque::new(), next, end, taken: 0, since: Instant::now() }
     }
 
     /// So many more bytes were taken. Fetches what comes next for one that keeps up.
     pub(super) fn fill(&mut self, source: &Source, bytes: u64) {
         self.taken += bytes;
         while self.windows.len() < AHEAD && self.next < self.end && self.keeps_up() {
-            let Ok(held) = self.memory.clone().try_acquire_owned() else { return };
-            let range = self.next..self.end.min(self.next + WINDOW);
-            self.next = range.end;
-            self.windows.push_back(Fetched::begin(source, range, held));
+            let Some(window) = self.reader.fetched(source, self.following()) else { return };
+            self.next = window.end();
+            self.windows.push_back(window);
         }
+    }
+
+    fn following(&self) -> Range<u64> {
+        self.next..self.end.min(self.next + WINDOW)
     }
 
     fn keeps_up(&self) -> bool {
         self.taken >= SHOWN && self.since.elapsed() <= Duration::from_secs(1).mul_f64(self.taken as f64 / FAST as f64)
     }
 
-    /// The next window, and where it ends; without pieces it is not fetched.
-    pub(super) fn next(&mut self) -> (Option<Pieces>, u64) {
+    /// The window that follows `taken`, and where it ends; without pieces it is not fetched.
+    pub(super) fn next(&mut self, source: &Source, taken: Option<Pieces>) -> (Option<Pieces>, u64) {
+        if let Some(Pieces::Fetched(taken)) = taken {
+            self.reader.keep(taken);
+        }
+        // One that is slow would hold what somebody else has fetched.
+        let fast = self.keeps_up();
         (self.taken, self.since) = (0, Instant::now());
-        match self.windows.pop_front() {
-            Some(fetched) => {
-                let edge = fetched.range.end;
-                (Some(Pieces::Fetched(fetched)), edge)
+        let next = match self.windows.pop_front() {
+            None if fast => self.reader.held(source, &self.following()),
+            next => next,
+        };
+        match next {
+            Some(window) => {
+                let edge = window.end();
+                self.next = self.next.max(edge);
+                (Some(Pieces::Fetched(window)), edge)
             }
             None => {
                 self.next = self.end.min(self.next + ALONE);
@@ -138,4 +104,15 @@ impl Ahead {
             }
         }
     }
+}
+
+/// The first window of an object that somebody else reads, too, and what the store says of the object. Nothing when there is
+/// no memory for it, or it cannot be had: then it is asked for by each alone, and hears why.
+pub(super) async fn first(reader: &Reader, source: &Source) -> Option<(Fetched, Metadata)> {
+    if !reader.has_company() {
+        return None;
+    }
+    let mut window = reader.fetched(source, 0..WINDOW)?;
+    let found = window.found().await?;
+    Some((window, found))
 }

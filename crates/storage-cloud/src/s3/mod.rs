@@ -17,6 +17,7 @@ mod options;
 mod ranges;
 mod reading;
 mod uploads;
+mod windows;
 mod writing;
 
 use std::fmt;
@@ -40,6 +41,7 @@ use client::Client;
 use memory::Memory;
 pub use options::{Encryption, S3Options, Secret};
 use uploads::Signed;
+use windows::Readers;
 
 /// Keys that a server answers at a time.
 const PAGE: usize = 1_000;
@@ -54,8 +56,8 @@ pub struct S3 {
     place: String,
     part_size: usize,
     memory: Memory,
-    /// Windows that readers may have ahead.
-    ahead: Arc<Semaphore>,
+    /// Who reads what, and what they have ahead.
+    readers: Arc<Readers>,
     background: TaskTracker,
     cleaning: Arc<Semaphore>,
 }
@@ -78,7 +80,7 @@ impl S3 {
             place: options.place(),
             part_size: part,
             memory: Memory::new(options.memory, part, one, options.place(), options.write_timeout),
-            ahead: ahead::windows(options.memory),
+            readers: Readers::new(options.memory),
             background: TaskTracker::new(),
             cleaning: Arc::new(Semaphore::new(CLEANED_AT_ONCE)),
         })

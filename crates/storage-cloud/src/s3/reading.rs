@@ -8,8 +8,9 @@ use futures::{StreamExt, stream};
 use opendal::{Buffer, BufferStream, Metadata, Operator};
 use roadstead_storage::{Body, Error, ErrorKind, ObjectKey, ObjectRead, ObjectStat};
 
-use super::ahead::{Ahead, Pieces, WINDOW};
+use super::ahead::{self, Ahead, Pieces};
 use super::errors::{self, Said};
+use super::windows::WINDOW;
 use super::{S3, stat_of};
 
 /// How often one read may be taken up again without a byte of it having come.
@@ -30,14 +31,48 @@ impl S3 {
         }
         let (operator, place) = (self.client.plain.clone(), self.place.clone());
         let mut source = Source { operator, place, key: key.clone(), etag: None };
+        let reader = self.readers.join(key);
+        let shared = if range.is_none() { ahead::first(&reader, &source).await } else { None };
+        let (pieces, found, first) = match shared {
+            // Nothing would tell that the next window is of the same object as this one.
+            Some((window, found)) if strong_tag(&found).is_some() => {
+                (Pieces::Fetched(window), found, Some(first_window(None)))
+            }
+            _ => self.ask(&source, range.clone()).await?,
+        };
+        let stat = stat_of(&found);
+        // A range that ends beyond the object is answered with what there is of it.
+        let range = stat.resolve(key, range)?;
+        source.etag = strong_tag(&found);
+        let edge = first.map_or(range.end, |first| first.end.min(range.end));
+        let body = Resuming {
+            ahead: Ahead::new(reader, edge, range.end),
+            source,
+            pauses: Pauses::default(),
+            pieces: Some(pieces),
+            rest: Buffer::new(),
+            at: range.start,
+            edge,
+            end: range.end,
+        };
+        Ok(ObjectRead { size: stat.size, range, version: stat.version, body: body.into_body() })
+    }
+
+    /// Asks for what is wanted, or the first window of it: its pieces, what the store says of the object, and which range
+    /// was asked for.
+    async fn ask(
+        &self,
+        source: &Source,
+        range: Option<Range<u64>>,
+    ) -> Result<(Pieces, Metadata, Option<Range<u64>>), Error> {
         let (mut pauses, mut first) = (Pauses::default(), Some(first_window(range.as_ref())));
-        let (stream, found) = loop {
+        loop {
             match source.request(first.clone()).await {
                 // Nothing would tell that the next window is of the same object: all of it at once.
                 Ok((_, found)) if first.is_some() && strong_tag(&found).is_none() && first != range => {
                     first = range.clone()
                 }
-                Ok(opened) => break opened,
+                Ok((stream, found)) => return Ok((Pieces::Direct(stream), found, first)),
                 // An empty object has no first byte, and not every server knows parts of one.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::InvalidRange | ErrorKind::Other)
@@ -47,28 +82,12 @@ impl S3 {
                     first = None
                 }
                 Err(error) if error.kind() == ErrorKind::InvalidRange => {
-                    return Err(self.not_within(key, range).await);
+                    return Err(self.not_within(&source.key, range).await);
                 }
-                Err(error) if error.retryable() && pauses.count + 1 < OPENINGS => pauses.pause(&source, error).await?,
+                Err(error) if error.retryable() && pauses.count + 1 < OPENINGS => pauses.pause(source, error).await?,
                 Err(error) => return Err(error),
             }
-        };
-        let stat = stat_of(&found);
-        // A range that ends beyond the object is answered with what there is of it.
-        let range = stat.resolve(key, range)?;
-        source.etag = strong_tag(&found);
-        let edge = first.map_or(range.end, |first| first.end.min(range.end));
-        let body = Resuming {
-            ahead: Ahead::new(&self.ahead, edge, range.end),
-            source,
-            pauses: Pauses::default(),
-            pieces: Some(Pieces::Direct(stream)),
-            rest: Buffer::new(),
-            at: range.start,
-            edge,
-            end: range.end,
-        };
-        Ok(ObjectRead { size: stat.size, range, version: stat.version, body: body.into_body() })
+        }
     }
 
     /// Why a range cannot be read.
@@ -116,6 +135,10 @@ impl Source {
                 None => reader.into_stream(..).await?,
             };
             let found = stream.metadata().await?;
+            // Not every server looks at what it was asked to match.
+            if self.etag.is_some() && strong_tag(&found).is_some_and(|its| Some(its) != self.etag) {
+                return Err(opendal::Error::new(opendal::ErrorKind::ConditionNotMatch, "another object"));
+            }
             Ok((stream, found))
         };
         opened.await.map_err(|error: opendal::Error| match error.kind() {
@@ -129,6 +152,11 @@ impl Source {
             }
             _ => errors::error(&self.place, "read", self.key.as_str(), &error),
         })
+    }
+
+    /// The tag that the object has to have.
+    pub(super) fn tag(&self) -> Option<&str> {
+        self.etag.as_deref()
     }
 
     /// What broke a stream.
@@ -188,7 +216,8 @@ impl Resuming {
                 return Ok(Some(chunk));
             }
             if self.at == self.edge {
-                (self.pieces, self.edge) = self.ahead.next();
+                let taken = self.pieces.take();
+                (self.pieces, self.edge) = self.ahead.next(&self.source, taken);
             }
             let broken = match &mut self.pieces {
                 // However it broke, it is asked for once more.

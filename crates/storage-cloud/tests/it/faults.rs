@@ -14,11 +14,11 @@ use roadstead_testkit::servers::s3;
 use crate::conformance::options;
 use crate::proxy::{Fate, Proxy, content};
 
-fn key(key: &str) -> ObjectKey {
+pub(crate) fn key(key: &str) -> ObjectKey {
     ObjectKey::new(key).unwrap()
 }
 
-async fn write(engine: &S3, to: &str, bytes: &Bytes) -> Result<u64, roadstead_storage::Error> {
+pub(crate) async fn write(engine: &S3, to: &str, bytes: &Bytes) -> Result<u64, roadstead_storage::Error> {
     let mut writer = engine.writer(&key(to)).await?;
     writer.write(vec![bytes.clone()]).await?;
     Ok(writer.finish().await?.size)
@@ -99,19 +99,6 @@ async fn a_body_that_cannot_be_opened_is_refused_soon() {
     let failed = engine.read(&key("away"), None).await.map(|read| read.size).unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Unavailable, "{failed}");
     assert_eq!(proxy.count("GET /blobs/away"), 5, "more often only a body is taken up that has begun");
-}
-
-/// Requests for the bytes of an object, as the first byte that each asks for.
-fn windows(proxy: &Proxy, name: &str) -> Vec<u64> {
-    let start = |head: &String| {
-        let line = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
-        line.map_or(0, |range| range.split('-').next().unwrap().parse().unwrap())
-    };
-    let requests = proxy.requests.lock().unwrap();
-    let mut starts: Vec<u64> =
-        requests.iter().filter(|head| head.starts_with(&format!("GET /blobs/{name}"))).map(start).collect();
-    starts.sort_unstable();
-    starts
 }
 
 const MIB: u64 = 1 << 20;
@@ -203,7 +190,7 @@ async fn windows_are_fetched_ahead_for_who_keeps_up() {
             taken += body.next().await.unwrap().unwrap().len();
         }
         let fetched = async {
-            while windows(&proxy, "large").len() < 3 {
+            while proxy.windows("large").len() < 3 {
                 tokio::task::yield_now().await;
             }
         };
@@ -214,7 +201,7 @@ async fn windows_are_fetched_ahead_for_who_keeps_up() {
         assert!(tries < 20, "nothing is fetched ahead");
     };
     // Two windows behind the first, and no more as long as it takes nothing.
-    assert_eq!(windows(&proxy, "large"), [0, 8 * MIB, 16 * MIB]);
+    assert_eq!(proxy.windows("large"), [0, 8 * MIB, 16 * MIB]);
     drop(body);
     let read = engine.read(&key("large"), None).await.unwrap().body.try_collect::<Vec<_>>().await.unwrap().concat();
     assert!(read == bytes);
@@ -231,7 +218,7 @@ async fn who_finds_no_memory_to_read_ahead_reads_all_the_same() {
     let engine = S3::open_bucket(&options).await.unwrap();
     let read = engine.read(&key("large"), None).await.unwrap().body.try_collect::<Vec<_>>().await.unwrap().concat();
     assert!(read == bytes);
-    assert_eq!(windows(&proxy, "large"), [0, 8 * MIB, 72 * MIB], "few requests, one after the other");
+    assert_eq!(proxy.windows("large"), [0, 8 * MIB, 72 * MIB], "few requests, one after the other");
 }
 
 #[tokio::test(flavor = "multi_thread")]

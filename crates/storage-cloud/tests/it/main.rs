@@ -7,3 +7,4 @@ mod given;
 mod opening;
 mod parts;
 mod proxy;
+mod together;

@@ -65,6 +65,19 @@ impl Proxy {
         S3::open_bucket(&self.options(server)).await.unwrap()
     }
 
+    /// Requests for the bytes of an object, as the first byte that each asks for.
+    pub(crate) fn windows(&self, name: &str) -> Vec<u64> {
+        let start = |head: &String| {
+            let line = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
+            line.map_or(0, |range| range.split('-').next().unwrap().parse().unwrap())
+        };
+        let requests = self.requests.lock().unwrap();
+        let of = requests.iter().filter(|head| head.starts_with(&format!("GET /blobs/{name}")));
+        let mut starts: Vec<u64> = of.map(start).collect();
+        starts.sort_unstable();
+        starts
+    }
+
     pub(crate) fn count(&self, what: &str) -> usize {
         self.requests.lock().unwrap().iter().filter(|head| head.starts_with(what)).count()
     }
