@@ -3,6 +3,7 @@
 //! Every statement list of the records of identities ends in [`raise`], so no batch can change who may do what without
 //! raising the revision. What is kept in memory of [`Facts`] counts while the revision is the one they came with.
 
+use super::access_token::ended_at;
 use super::repository::{LIBRARY, NamespaceKind};
 use super::sql;
 use crate::{Freshness, Millis, QueryError, Row, Rows, Sql, Statement};
@@ -11,14 +12,11 @@ use uuid::Uuid;
 sql! {
     REVISION = "SELECT revision FROM access_state WHERE id = 1";
     RAISE = "UPDATE access_state SET revision = revision + 1 WHERE id = 1";
-    FACTS = "SELECT s.revision, a.active, a.admin, a.password_changed_at, b.namespace_id, o.active, \
-        t.id, t.user_id, t.robot_id, t.expires_at, \
-        coalesce(t.revoked_at, \
-        (WITH RECURSIVE up (parent_id, owner, revoked_at) AS (SELECT p.parent_id, coalesce(p.user_id, p.robot_id), p.revoked_at \
-        FROM access_token p WHERE p.id = t.parent_id AND coalesce(p.user_id, p.robot_id) = coalesce(t.user_id, t.robot_id) \
-        UNION ALL SELECT p.parent_id, up.owner, p.revoked_at FROM up JOIN access_token p ON p.id = up.parent_id \
-        AND coalesce(p.user_id, p.robot_id) = up.owner) SELECT min(revoked_at) FROM up)), \
-        r.id, r.visibility, r.immutable_tags, n.id, n.kind, m.role, \
+    FACTS = concat!(
+        "SELECT s.revision, a.active, a.admin, a.password_changed_at, b.namespace_id, o.active, \
+        t.id, t.user_id, t.robot_id, t.expires_at, ",
+        ended_at!(),
+        ", r.id, r.visibility, r.immutable_tags, n.id, n.kind, m.role, \
         (SELECT g.access FROM repository_grant g WHERE g.repository_id = r.id AND g.subject_id = $1), \
         (SELECT max(g.access) FROM team_member k JOIN repository_grant g \
         ON g.repository_id = r.id AND g.subject_id = k.team_id WHERE k.user_id = $2), \
@@ -33,7 +31,8 @@ sql! {
         LEFT JOIN repository r ON r.name = $8 \
         LEFT JOIN namespace n ON n.name = $9 \
         LEFT JOIN organization_member m ON m.organization_id = n.id AND m.user_id = $10 \
-        WHERE s.id = 1";
+        WHERE s.id = 1"
+    );
 }
 
 /// Who has rights of their own.

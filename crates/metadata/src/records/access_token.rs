@@ -8,29 +8,39 @@ use super::sql;
 use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
 use uuid::Uuid;
 
+/// When the token `t` ended, or else the first of its owner's that it was made with, however far up; NULL while all are good.
+/// Whoever reads a token judges it by this, so ending one is one row, whatever was made with it.
+macro_rules! ended_at {
+    () => {
+        "coalesce(t.revoked_at, \
+        (WITH RECURSIVE up (parent_id, owner, revoked_at) AS (SELECT p.parent_id, coalesce(p.user_id, p.robot_id), p.revoked_at \
+        FROM access_token p WHERE p.id = t.parent_id AND coalesce(p.user_id, p.robot_id) = coalesce(t.user_id, t.robot_id) \
+        UNION ALL SELECT p.parent_id, up.owner, p.revoked_at FROM up JOIN access_token p ON p.id = up.parent_id \
+        AND coalesce(p.user_id, p.robot_id) = up.owner) SELECT min(revoked_at) FROM up))"
+    };
+}
+pub(super) use ended_at;
+
+/// Those tokens, as `read` takes them.
+macro_rules! tokens {
+    ($which:literal) => {
+        concat!(
+            "SELECT t.id, t.user_id, t.robot_id, t.name, t.secret, t.scope, t.created_at, t.expires_at, ",
+            ended_at!(),
+            ", t.parent_id FROM access_token t WHERE ",
+            $which
+        )
+    };
+}
+
 sql! {
     INSERT = "INSERT INTO access_token (id, user_id, robot_id, name, secret, scope, created_at, expires_at, revoked_at, parent_id) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, $9)";
     GUARD_PARENT = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS \
         (SELECT 1 FROM access_token WHERE id = $1 AND revoked_at IS NULL)";
-    BY_ID = "SELECT t.id, t.user_id, t.robot_id, t.name, t.secret, t.scope, t.created_at, t.expires_at, coalesce(t.revoked_at, \
-        (WITH RECURSIVE up (parent_id, owner, revoked_at) AS (SELECT p.parent_id, coalesce(p.user_id, p.robot_id), p.revoked_at \
-        FROM access_token p WHERE p.id = t.parent_id AND coalesce(p.user_id, p.robot_id) = coalesce(t.user_id, t.robot_id) \
-        UNION ALL SELECT p.parent_id, up.owner, p.revoked_at FROM up JOIN access_token p ON p.id = up.parent_id \
-        AND coalesce(p.user_id, p.robot_id) = up.owner) SELECT min(revoked_at) FROM up)), t.parent_id \
-        FROM access_token t WHERE t.id = $1";
-    OF_USER = "SELECT t.id, t.user_id, t.robot_id, t.name, t.secret, t.scope, t.created_at, t.expires_at, coalesce(t.revoked_at, \
-        (WITH RECURSIVE up (parent_id, owner, revoked_at) AS (SELECT p.parent_id, coalesce(p.user_id, p.robot_id), p.revoked_at \
-        FROM access_token p WHERE p.id = t.parent_id AND coalesce(p.user_id, p.robot_id) = coalesce(t.user_id, t.robot_id) \
-        UNION ALL SELECT p.parent_id, up.owner, p.revoked_at FROM up JOIN access_token p ON p.id = up.parent_id \
-        AND coalesce(p.user_id, p.robot_id) = up.owner) SELECT min(revoked_at) FROM up)), t.parent_id \
-        FROM access_token t WHERE t.user_id = $1 AND t.id > $2 ORDER BY t.id LIMIT $3";
-    OF_ROBOT = "SELECT t.id, t.user_id, t.robot_id, t.name, t.secret, t.scope, t.created_at, t.expires_at, coalesce(t.revoked_at, \
-        (WITH RECURSIVE up (parent_id, owner, revoked_at) AS (SELECT p.parent_id, coalesce(p.user_id, p.robot_id), p.revoked_at \
-        FROM access_token p WHERE p.id = t.parent_id AND coalesce(p.user_id, p.robot_id) = coalesce(t.user_id, t.robot_id) \
-        UNION ALL SELECT p.parent_id, up.owner, p.revoked_at FROM up JOIN access_token p ON p.id = up.parent_id \
-        AND coalesce(p.user_id, p.robot_id) = up.owner) SELECT min(revoked_at) FROM up)), t.parent_id \
-        FROM access_token t WHERE t.robot_id = $1 AND t.id > $2 ORDER BY t.id LIMIT $3";
+    BY_ID = tokens!("t.id = $1");
+    OF_USER = tokens!("t.user_id = $1 AND t.id > $2 ORDER BY t.id LIMIT $3");
+    OF_ROBOT = tokens!("t.robot_id = $1 AND t.id > $2 ORDER BY t.id LIMIT $3");
     LIVING_OF_USER = "SELECT count(*) FROM (SELECT 1 FROM access_token WHERE user_id = $1 AND revoked_at IS NULL \
         AND (expires_at IS NULL OR expires_at > $2) ORDER BY id LIMIT $3) living";
     LIVING_OF_ROBOT = "SELECT count(*) FROM (SELECT 1 FROM access_token WHERE robot_id = $1 AND revoked_at IS NULL \

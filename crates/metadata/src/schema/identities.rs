@@ -141,6 +141,10 @@ pub(super) const ENDS_SQLITE: &[&str] = &[
     "CREATE INDEX access_token_by_revocation ON access_token (revoked_at, id) WHERE revoked_at IS NOT NULL",
 ];
 
+/// Migration 11: users whose passwords somebody else keeps. NULL: we do. Programs from before see a user without a
+/// password, whom they let in by nothing but access tokens.
+pub(super) const SOURCES_SQLITE: &[&str] = &["ALTER TABLE account ADD COLUMN source TEXT"];
+
 /// Migration 12: with which access token another was made, and of which login a refresh token comes; NULL where older
 /// programs made them.
 pub(super) const ORIGINS_SQLITE: &[&str] = &[
@@ -152,10 +156,6 @@ pub(super) const ORIGINS_SQLITE: &[&str] = &[
     "ALTER TABLE refresh_token ADD COLUMN replayed_at BIGINT",
     "CREATE INDEX refresh_token_by_family ON refresh_token (family_id)",
 ];
-
-/// Migration 11: users whose passwords somebody else keeps. NULL: we do. Programs from before see a user without a
-/// password, whom they let in by nothing but access tokens.
-pub(super) const SOURCES_SQLITE: &[&str] = &["ALTER TABLE account ADD COLUMN source TEXT"];
 
 /// Migration 13: what a source calls its user, beside the name, which it may give to another. NULL: it did not say so yet;
 /// programs from before neither set nor look at it.
