@@ -13,7 +13,6 @@ use roadstead_oci::{
     ContentRangeError, Digest, DigestError, ErrorBody, ErrorCode, ErrorEntry, NameError, PageError, QueryError,
     RepositoryName, RouteError, TagError,
 };
-use roadstead_registry::identities::ISSUER;
 use roadstead_registry::{BodyError, Error};
 use serde_json::{Value, json};
 
@@ -268,17 +267,16 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
             Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(10)
         }
         Error::Unavailable { component, cause } => {
-            match component {
-                ISSUER => tracing::debug!(component, %cause, "a component does not answer"),
-                _ => tracing::error!(component, %cause, "a component does not answer"),
-            }
-            let message = format!("{component} does not answer; try again later");
-            Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(5)
+            tracing::error!(component, %cause, "a component does not answer");
+            silent(component)
+        }
+        Error::SourceUnavailable { name, cause } => {
+            tracing::debug!(source = name, %cause, "a source of users does not answer");
+            silent(name)
         }
         Error::Uncertain(cause) => {
             tracing::error!(component = "metadata", %cause, "a commit got no answer");
-            let message = "metadata does not answer; try again later";
-            Row::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message).retry_after(5)
+            silent("metadata")
         }
         Error::Full(cause) => {
             tracing::error!(%cause, "refused a push: storage is full");
@@ -295,6 +293,12 @@ fn domain(error: Error, place: &Place<'_>) -> Row {
             ours("internal error", place)
         }
     }
+}
+
+/// 503, for what does not answer.
+fn silent(who: &str) -> Row {
+    let message = format!("{who} does not answer; try again later");
+    Row::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message).retry_after(5)
 }
 
 fn body(why: &BodyError, message: String) -> Row {

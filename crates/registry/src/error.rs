@@ -103,6 +103,15 @@ pub enum Error {
         /// For the log.
         cause: String,
     },
+    /// Who vouches for users does not answer now. It tells the log when that begins and when it ends; the requests that come
+    /// meanwhile, which anybody can send, do not.
+    #[error("{name} unavailable: {cause}")]
+    SourceUnavailable {
+        /// Names it for the client.
+        name: &'static str,
+        /// For whoever debugs.
+        cause: String,
+    },
     /// Metadata did not answer a commit in time: it may have happened. A retry will tell.
     #[error("metadata did not say whether it happened: {0}")]
     Uncertain(String),

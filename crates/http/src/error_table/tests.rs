@@ -46,6 +46,7 @@ async fn each_error_has_its_status_and_code() {
         (Error::Contended, 503, "UNAVAILABLE"),
         (Error::ReadOnly(SECRET.into()), 503, "UNAVAILABLE"),
         (down, 503, "UNAVAILABLE"),
+        (Error::SourceUnavailable { name: "the issuer", cause: SECRET.into() }, 503, "UNAVAILABLE"),
         (Error::Full(SECRET.into()), 507, "UNAVAILABLE"),
         (Error::Damaged(SECRET.into()), 500, "UNKNOWN"),
         (Error::Internal(SECRET.into()), 500, "UNKNOWN"),

@@ -38,7 +38,7 @@ impl Source for Scripted {
         self.asked.lock().push(name.map(str::to_owned));
         if self.away.load(Ordering::SeqCst) {
             let cause = "no route".to_owned();
-            return Err(IdentityError::Registry(Error::Unavailable { component: "the source of users", cause }));
+            return Err(IdentityError::Registry(Error::SourceUnavailable { name: "the source of users", cause }));
         }
         let until = Some(self.until.load(Ordering::SeqCst)).filter(|until| *until != 0);
         let right = Verdict::Right { mark: 7, until };

@@ -43,7 +43,7 @@ pub use passwords::{PASSWORD_CHARACTERS, Passwords};
 use refresh::Lately;
 pub use refresh::{NewRefresh, RefreshShown};
 pub use repositories::{NewRepository, RepositoryChange};
-pub use sources::{ISSUER, Source, Verdict};
+pub use sources::{Source, Verdict};
 pub use tokens::{NewToken, TokenMade};
 pub use users::{NewPassword, NewUser, UserChange};
 

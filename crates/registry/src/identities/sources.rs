@@ -21,10 +21,6 @@ use super::names::FIRST_ADMIN;
 use super::{Arc, Identities, IdentityError, Outcome, Passwords, names};
 use crate::{Caller, Identity, Vouched};
 
-/// What does not answer when an issuer does not. It is told when that begins and when it ends, not with each request that
-/// comes meanwhile: anybody can send those.
-pub const ISSUER: &str = "the issuer of ID tokens";
-
 /// What a source says of a name and a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -61,7 +57,8 @@ pub trait Source: Debug + Send + Sync + 'static {
     fn recognizes(&self, secret: &str) -> bool;
 
     /// Judges a name and a secret; without a name the verdict is `Nobody`, after the time that the slowest one takes.
-    /// Slow hashes are computed by `passwords`. An error is for what cannot be known now.
+    /// Slow hashes are computed by `passwords`. An error is for what cannot be known now: [`Error::SourceUnavailable`] when
+    /// it does not answer.
     async fn judge(&self, name: Option<&str>, secret: &str, passwords: &Passwords) -> Outcome<Verdict>;
 
     /// Whether it has a user of this name. One that cannot know before it sees a secret says no.

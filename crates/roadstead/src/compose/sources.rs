@@ -78,16 +78,15 @@ pub(crate) fn check(named: &Sources) -> Result<(), SourceError> {
 }
 
 fn options(named: &Issuer) -> OidcOptions {
-    let Issuer { issuer, audience, username_claim, username_prefix, ca, .. } = named.clone();
-    let Issuer { subject_claim, required_claims, create_accounts, .. } = named.clone();
+    let named = named.clone();
     OidcOptions {
-        issuer,
-        audience,
-        username_claim,
-        username_prefix,
-        subject_claim,
-        required_claims,
-        create_accounts,
-        ca,
+        issuer: named.issuer,
+        audience: named.audience,
+        username_claim: named.username_claim,
+        username_prefix: named.username_prefix,
+        subject_claim: named.subject_claim,
+        required_claims: named.required_claims,
+        create_accounts: named.create_accounts,
+        ca: named.ca,
     }
 }

@@ -122,7 +122,7 @@ fn an_issuer_that_is_away_keeps_nobody_else_out() {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(text.contains("the issuer of ID tokens does not answer; try again later"), "{text}");
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
-    assert!(!server.output().contains("a component does not answer"), "it is told once, not with each request");
+    assert!(!server.output().contains("of users does not answer"), "it is told once, not with each request");
     assert_eq!(comes(&server, "admin", ADMIN), 200);
     until_said(&server, 0, "the issuer's keys cannot be had");
     let gauge = format!("roadstead_identity_source_current{{source=\"{}\"}}", provider.issuer());

@@ -13,13 +13,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::{Certificate, Client, Url};
-use roadstead_registry::identities::{ISSUER, IdentityError, Outcome, Passwords, Source, Verdict};
+use roadstead_registry::identities::{IdentityError, Outcome, Passwords, Source, Verdict};
 use roadstead_registry::{Clock, Error};
 use tokio_util::task::AbortOnDropHandle;
 
 use provider::{Found, Provider, is_loopback, is_safe};
 use statement::{Expected, Wanted, issuer_of};
 
+/// What clients are told does not answer.
+const NAME: &str = "the issuer of ID tokens";
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(3);
 
@@ -142,7 +144,7 @@ impl Source for Oidc {
             Found::None => wrong("the issuer has no key of that id and kind"),
             Found::Unknown(cause) => {
                 let cause = format!("{}: {cause}", self.expected.issuer);
-                Err(IdentityError::Registry(Error::Unavailable { component: ISSUER, cause }))
+                Err(IdentityError::Registry(Error::SourceUnavailable { name: NAME, cause }))
             }
         }
     }

@@ -76,7 +76,7 @@ fn options(issuer: &str) -> OidcOptions {
 }
 
 fn is_away(outcome: &Outcome<Verdict>) -> bool {
-    matches!(outcome, Err(IdentityError::Registry(Error::Unavailable { .. })))
+    matches!(outcome, Err(IdentityError::Registry(Error::SourceUnavailable { .. })))
 }
 
 #[tokio::test]
@@ -306,7 +306,7 @@ async fn what_an_issuer_says_of_itself_is_cut() {
     let world = World::new().await;
     world.provider.claim(&"x".repeat(900_000));
     let refused = world.judge(&world.provider.key().token(&world.claims())).await;
-    let Err(IdentityError::Registry(Error::Unavailable { cause, .. })) = refused else { panic!("{refused:?}") };
+    let Err(IdentityError::Registry(Error::SourceUnavailable { cause, .. })) = refused else { panic!("{refused:?}") };
     assert!(cause.len() < 300, "{}", cause.len());
 }
 
@@ -357,7 +357,7 @@ async fn an_issuer_is_who_it_says() {
     world.provider.claim("https://other.example.com");
     let refused = world.judge(&world.provider.key().token(&world.claims())).await;
     assert!(is_away(&refused));
-    let Err(IdentityError::Registry(Error::Unavailable { cause, .. })) = refused else { panic!() };
+    let Err(IdentityError::Registry(Error::SourceUnavailable { cause, .. })) = refused else { panic!() };
     assert!(cause.contains("is of issuer \"https://other.example.com\""), "{cause}");
     for (issuer, good) in [
         ("https://login.example.com/realms/a", true),
