@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roadstead_http::OciApi;
 use roadstead_metadata::{Memory, Sql, migrate, schema};
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_registry::{Everyone, Limits, Parts, Registry, SystemClock};
+use roadstead_registry::{Clock, Everyone, Limits, Parts, Policy, Registry, SystemClock};
 use roadstead_storage::{Engine, Location, Locations, Memory as MemoryStore, Scope};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,6 +19,17 @@ pub(crate) struct Api {
     pub(crate) store: Arc<dyn Engine>,
 }
 
+/// What a registry is made of that keeps its bytes in `engine`.
+pub(crate) fn parts(
+    sql: Arc<dyn Sql>,
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    policy: Arc<dyn Policy>,
+) -> Parts {
+    let location = Location { name: "main".into(), id: Uuid::from_u128(7), scope: Scope::Shared, engine };
+    Parts { sql, locations: Locations::single(location), clock, policy, limits: Limits::default() }
+}
+
 impl Api {
     pub(crate) async fn start() -> Self {
         Self::over(Arc::new(MemoryStore::new()), |api| api).await
@@ -28,15 +39,7 @@ impl Api {
         let metadata = Arc::new(Memory::open().unwrap());
         let sql: Arc<dyn Sql> = metadata.clone();
         migrate(&*sql, schema::MIGRATIONS, 1).await.unwrap();
-        let location =
-            Location { name: "main".into(), id: Uuid::from_u128(7), scope: Scope::Shared, engine: store.clone() };
-        let parts = Parts {
-            sql,
-            locations: Locations::single(location),
-            clock: Arc::new(SystemClock::new()),
-            policy: Arc::new(Everyone),
-            limits: Limits::default(),
-        };
+        let parts = parts(sql, store.clone(), Arc::new(SystemClock::new()), Arc::new(Everyone));
         let api = change(OciApi::new(Registry::start(parts).await.unwrap()));
         Self { server: Running::start(api.router(), |_| {}).await, metadata, store }
     }

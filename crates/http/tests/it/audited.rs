@@ -11,15 +11,15 @@ use roadstead_oci::RepositoryName;
 use roadstead_registry::audit::{Actor, Audit, AuditAction, AuditOutcome, Event};
 use roadstead_registry::identities::{Identities, NewRepository, NewUser};
 use roadstead_registry::{
-    AccessCache, Action, Caller, Clock, Denial, Error, Everyone, Identity, Limits, Parts, Permit, Policy, Registry,
-    Rules, SystemClock,
+    AccessCache, Action, Caller, Clock, Denial, Error, Everyone, Identity, Parts, Permit, Policy, Registry, Rules,
+    SystemClock,
 };
-use roadstead_storage::{Faults, Faulty, Location, Locations, Memory as MemoryStore, Operation, Scope};
+use roadstead_storage::{Faults, Faulty, Memory as MemoryStore, Operation};
 use roadstead_workers::{AuditLog, AuditOptions};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::{Api, sha256};
+use crate::api::{self, Api, sha256};
 use crate::wire::{Answer, Running};
 
 async fn audited(store: Arc<dyn roadstead_storage::Engine>) -> (Api, Arc<Audit>) {
@@ -137,11 +137,8 @@ impl Policy for Refusing {
 async fn parts(policy: Arc<dyn Policy>) -> (Parts, Arc<dyn Sql>, Arc<dyn Clock>) {
     let sql: Arc<dyn Sql> = Arc::new(Memory::open().unwrap());
     migrate(&*sql, schema::MIGRATIONS, 1).await.unwrap();
-    let engine = Arc::new(MemoryStore::new());
-    let location = Location { name: "main".into(), id: Uuid::from_u128(7), scope: Scope::Shared, engine };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let locations = Locations::single(location);
-    (Parts { sql: sql.clone(), locations, clock: clock.clone(), policy, limits: Limits::default() }, sql, clock)
+    (api::parts(sql.clone(), Arc::new(MemoryStore::new()), clock.clone(), policy), sql, clock)
 }
 
 async fn call(server: &Running, method: &str, path: &str, headers: &str) -> Answer {
@@ -221,8 +218,7 @@ async fn system_admins_see_all_and_admins_of_a_repository_what_is_of_it() {
     let user = async |name: &str, admin: bool| -> Caller {
         let new = NewUser { name, password: None, admin };
         let id = shown.identities.create_user(&Caller::Operator, &new).await.unwrap().id;
-        Identity { subject: Subject::User(id), name: name.into(), token: None, epoch: None, scope: None, vouched: None }
-            .into()
+        Identity::new(Subject::User(id), name).into()
     };
     let (root, alice, eve) = (user("root", true).await, user("alice", false).await, user("eve", false).await);
     let new = NewRepository { name: "alice/app".parse().unwrap(), public: false, immutable_tags: false };
@@ -249,15 +245,7 @@ async fn a_name_that_comes_again_shows_nothing_of_before() {
     let shown = shown().await;
     let new = NewUser { name: "alice", password: None, admin: false };
     let id = shown.identities.create_user(&Caller::Operator, &new).await.unwrap().id;
-    let alice: Caller = Identity {
-        subject: Subject::User(id),
-        name: "alice".into(),
-        token: None,
-        epoch: None,
-        scope: None,
-        vouched: None,
-    }
-    .into();
+    let alice: Caller = Identity::new(Subject::User(id), "alice").into();
     shown.pull("alice/app");
     let before = shown.audit.clock().now();
     while shown.audit.clock().now() <= before {

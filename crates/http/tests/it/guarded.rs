@@ -12,12 +12,12 @@ use roadstead_metadata::records::organization::Role;
 use roadstead_metadata::{Memory, Sql, migrate, schema};
 use roadstead_registry::audit::{Audit, Event};
 use roadstead_registry::identities::{GrantTarget, Identities, NewGrant, NewRepository, NewToken, NewUser, Source};
-use roadstead_registry::{AccessCache, Caller, Clock, Issuer, Keyring, Limits, Parts, Registry, Rules, SystemClock};
-use roadstead_storage::{Location, Locations, Memory as MemoryStore, Scope};
+use roadstead_registry::{AccessCache, Caller, Clock, Issuer, Keyring, Registry, Rules, SystemClock};
+use roadstead_storage::Memory as MemoryStore;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::{Api, sha256};
+use crate::api::{Api, parts, sha256};
 use crate::wire::{Answer, Running};
 
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -70,18 +70,10 @@ impl Guarded {
         let sql: Arc<dyn Sql> = metadata.clone();
         migrate(&*sql, schema::MIGRATIONS, 1).await.unwrap();
         let store = Arc::new(MemoryStore::new());
-        let location =
-            Location { name: "main".into(), id: Uuid::from_u128(7), scope: Scope::Shared, engine: store.clone() };
         let clock = Arc::new(Ahead::default());
         let policy =
             Arc::new(AccessCache::new(sql.clone(), clock.clone(), Rules::default(), Duration::from_secs(3_600)));
-        let parts = Parts {
-            sql: sql.clone(),
-            locations: Locations::single(location),
-            clock: clock.clone(),
-            policy: policy.clone(),
-            limits: Limits::default(),
-        };
+        let parts = parts(sql.clone(), store.clone(), clock.clone(), policy.clone());
         let registry = Registry::start(parts).await.unwrap();
         let audit = Arc::new(Audit::new(clock.clone()));
         let identities = Identities::new(sql.clone(), clock.clone(), policy).with_audit(audit.clone());

@@ -67,7 +67,7 @@ fn caller(who: &str) -> Caller {
     match who {
         "anonymous" => Caller::Anonymous,
         "operator" => Caller::Operator,
-        _ => Identity { subject, name: who.to_owned(), token, epoch, scope, vouched: None }.into(),
+        _ => Identity { token, epoch, scope, ..Identity::new(subject, who) }.into(),
     }
 }
 

@@ -45,13 +45,20 @@ pub struct Identity {
     pub name: String,
     /// The access token it came with, or for which it was given what it came with. When that ends, so does this.
     pub token: Option<Uuid>,
-    /// The user's epoch when it was given what it came with; another one ends it. `None` when it came with a password that
-    /// was checked just now, and for robots.
+    /// The user's epoch when it was given what it came with; another one ends it. `None` when that was an access token, and
+    /// for robots.
     pub epoch: Option<Millis>,
     /// What it came with is good for this only; `None`: for all that the subject may.
     pub scope: Option<Scope>,
     /// Who said so, if not we.
     pub vouched: Option<Arc<Vouched>>,
+}
+
+impl Identity {
+    /// One that came with nothing that narrows what its subject may, or that ends before that does.
+    pub fn new(subject: Subject, name: impl Into<String>) -> Self {
+        Self { subject, name: name.into(), token: None, epoch: None, scope: None, vouched: None }
+    }
 }
 
 /// That somebody else says who a caller is.

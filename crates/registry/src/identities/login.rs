@@ -78,7 +78,7 @@ impl Identities {
                 return Err(Error::Internal(error).into());
             }
         };
-        Ok(Identity { subject: token.subject, name: owner, token: Some(token.id), epoch: None, scope, vouched: None })
+        Ok(Identity { token: Some(token.id), scope, ..Identity::new(token.subject, owner) })
     }
 
     fn holds(&self, token: &AccessToken) -> bool {
@@ -119,6 +119,5 @@ impl Identities {
 /// A user that has shown to be it, to us or to who vouches for it.
 pub(super) fn identity(user: Account, vouched: Option<Vouched>) -> Identity {
     let epoch = Some(user.password_changed_at);
-    let vouched = vouched.map(Arc::new);
-    Identity { subject: Subject::User(user.id), name: user.name, token: None, epoch, scope: None, vouched }
+    Identity { epoch, vouched: vouched.map(Arc::new), ..Identity::new(Subject::User(user.id), user.name) }
 }

@@ -131,8 +131,7 @@ impl Identities {
             true => None,
             false => Some(token.scope.parse().map_err(|_| IdentityError::Unauthorized)?),
         };
-        let identity =
-            Identity { subject: token.subject, name, token: token.access_token, epoch, scope, vouched: None };
+        let identity = Identity { token: token.access_token, epoch, scope, ..Identity::new(token.subject, name) };
         Ok(RefreshShown { identity, token, from })
     }
 

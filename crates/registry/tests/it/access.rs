@@ -137,13 +137,12 @@ pub async fn commit(rig: &Rig, statements: impl IntoIterator<Item = Statement>) 
 }
 
 pub fn user(id: Uuid) -> Caller {
-    let subject = Subject::User(id);
-    Identity { subject, name: "x".to_owned(), token: None, epoch: None, scope: None, vouched: None }.into()
+    Identity::new(Subject::User(id), "x").into()
 }
 
 pub fn scoped(id: Uuid, scope: &str) -> Caller {
     let scope = Some(scope.parse().unwrap());
-    Identity { subject: Subject::User(id), name: "x".to_owned(), token: None, epoch: None, scope, vouched: None }.into()
+    Identity { scope, ..Identity::new(Subject::User(id), "x") }.into()
 }
 
 pub fn dev() -> team::Team {

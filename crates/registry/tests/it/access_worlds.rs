@@ -120,8 +120,7 @@ async fn the_catalog_and_every_decision_are_what_the_rules_say() {
         let (world, subjects, admin) = world(&rig, &mut Dice(seed)).await;
         let registry = instance(&rig).await.registry;
         for subject in subjects {
-            let caller: Caller =
-                Identity { subject, name: "x".to_owned(), token: None, epoch: None, scope: None, vouched: None }.into();
+            let caller: Caller = Identity::new(subject, "x").into();
             let mut pulled = Vec::new();
             for repository in &world.repositories {
                 let access = world.access(subject, admin, repository);

@@ -39,15 +39,7 @@ async fn every_change_is_told_with_who_made_it_and_no_secret() {
     identities.create_user(&OPERATOR, &NewUser { name: "bob", password: None, admin: false }).await.unwrap();
     // Nothing happens, nothing is told.
     assert!(identities.create_user(&OPERATOR, &user).await.is_err());
-    let known = Identity {
-        subject: Subject::User(alice.id),
-        name: "alice".into(),
-        token: None,
-        epoch: None,
-        scope: None,
-        vouched: None,
-    };
-    let by: Caller = known.into();
+    let by: Caller = Identity::new(Subject::User(alice.id), "alice").into();
     assert!(identities.remove_user(&by, "bob").await.is_err());
     identities.set_password(&by, "alice", "another horse battery").await.unwrap();
     identities.change_user(&OPERATOR, "bob", UserChange { admin: Some(true), active: None }).await.unwrap();

@@ -46,7 +46,7 @@ impl Office {
     async fn user(&self, name: &str, admin: bool) -> Caller {
         let new = NewUser { name, password: admin.then_some(PASSWORD), admin };
         let subject = Subject::User(self.identities.create_user(&OPERATOR, &new).await.unwrap().id);
-        Identity { subject, name: name.to_owned(), token: None, epoch: None, scope: None, vouched: None }.into()
+        Identity::new(subject, name).into()
     }
 
     async fn may(&self, caller: &Caller, action: Action, repository: &str) -> bool {

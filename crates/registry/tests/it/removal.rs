@@ -87,6 +87,12 @@ impl Raced {
         Self { rig, sql, policy, registry }
     }
 
+    /// With decisions by who asks.
+    async fn deciding() -> Self {
+        let life = Duration::from_secs(60);
+        Self::new(|rig| Arc::new(AccessCache::new(rig.sql.clone(), rig.clock.clone(), Rules::default(), life))).await
+    }
+
     fn remove_before_the_next_commit(&self, repository: &'static str) {
         *self.sql.1.lock() = Some(Box::pin(remove(self.rig.sql.clone(), self.policy.clone(), repository)));
     }
@@ -147,24 +153,12 @@ async fn a_push_that_meets_a_removal_makes_another_repository() {
 
 #[tokio::test]
 async fn a_push_that_meets_a_removal_makes_another_repository_only_where_it_may() {
-    let raced = Raced::new(|rig| {
-        let life = Duration::from_secs(60);
-        Arc::new(AccessCache::new(rig.sql.clone(), rig.clock.clone(), Rules::default(), life))
-    });
-    let raced = raced.await;
+    let raced = Raced::deciding().await;
     let identities = Identities::new(raced.rig.sql.clone(), raced.rig.clock.clone(), raced.policy.clone());
     let mut callers = Vec::new();
     for name in ["alice", "bob"] {
         let user = identities.create_user(&Caller::Operator, &NewUser { name, password: None, admin: false }).await;
-        let subject = Subject::User(user.unwrap().id);
-        callers.push(Caller::from(Identity {
-            subject,
-            name: name.to_owned(),
-            token: None,
-            epoch: None,
-            scope: None,
-            vouched: None,
-        }));
+        callers.push(Caller::from(Identity::new(Subject::User(user.unwrap().id), name)));
     }
     let app = name("alice/app");
     for (caller, makes) in [(&callers[0], true), (&callers[1], false)] {
@@ -189,11 +183,7 @@ async fn a_push_that_meets_a_removal_makes_another_repository_only_where_it_may(
 
 #[tokio::test]
 async fn a_repository_is_removed_by_its_admins() {
-    let raced = Raced::new(|rig| {
-        let life = Duration::from_secs(60);
-        Arc::new(AccessCache::new(rig.sql.clone(), rig.clock.clone(), Rules::default(), life))
-    });
-    let raced = raced.await;
+    let raced = Raced::deciding().await;
     let (all, registry) =
         (Identities::new(raced.rig.sql.clone(), raced.rig.clock.clone(), raced.policy.clone()), &raced.registry);
     let admin = Caller::Operator;
@@ -201,14 +191,7 @@ async fn a_repository_is_removed_by_its_admins() {
         all.create_user(&admin, &NewUser { name, password: None, admin: name == "root" }).await.unwrap();
     }
     let bob = all.user(&admin, "bob").await.unwrap().id;
-    let bob = Caller::from(Identity {
-        subject: Subject::User(bob),
-        name: "bob".to_owned(),
-        token: None,
-        epoch: None,
-        scope: None,
-        vouched: None,
-    });
+    let bob = Caller::from(Identity::new(Subject::User(bob), "bob"));
     let app = name("alice/app");
     let unknown = |outcome: Result<(), IdentityError>| {
         assert!(matches!(outcome, Err(IdentityError::Registry(Error::NameUnknown(_)))), "{outcome:?}");

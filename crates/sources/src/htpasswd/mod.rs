@@ -219,6 +219,14 @@ mod tests {
         format!("{name}:{}\n", bcrypt::hash(password, 4).unwrap())
     }
 
+    /// A directory with such a file, and where that is.
+    fn written(text: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        std::fs::write(&path, text).unwrap();
+        (directory, path)
+    }
+
     /// Looks until what was found is the same twice.
     async fn settled(file: &Htpasswd, seen: Seen) -> Seen {
         let seen = file.look(seen).await;
@@ -263,10 +271,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_being_written_is_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("users");
         let text = line("alice", "first one") + &line("bob", "other");
-        std::fs::write(&path, &text).unwrap();
+        let (_directory, path) = written(&text);
         let file = Htpasswd::open(&path, None).await.unwrap();
         let seen = settled(&file, Seen::default()).await;
         for half in [0, text.len() / 2, text.len()] {
@@ -282,9 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_is_noticed_though_the_time_was_set_back() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("users");
-        std::fs::write(&path, line("alice", "first one")).unwrap();
+        let (_directory, path) = written(line("alice", "first one"));
         let file = Htpasswd::open(&path, None).await.unwrap();
         let seen = settled(&file, Seen::default()).await;
         let time = std::fs::metadata(&path).unwrap().modified().unwrap();
@@ -296,9 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_read_each_minute_whatever_it_looks_like() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("users");
-        std::fs::write(&path, line("alice", "first one")).unwrap();
+        let (_directory, path) = written(line("alice", "first one"));
         let file = Htpasswd::open(&path, None).await.unwrap();
         let mut seen = settled(&file, Seen::default()).await;
         *file.entries.write() = Arc::default();
@@ -326,9 +328,7 @@ mod tests {
 
     #[tokio::test]
     async fn hashes_wait_in_a_queue_that_users_of_the_registry_do_not_wait_in() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("users");
-        std::fs::write(&path, line("alice", "first one")).unwrap();
+        let (_directory, path) = written(line("alice", "first one"));
         let (file, passwords) = (Htpasswd::open(&path, None).await.unwrap(), Passwords::default());
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let wait = Arc::new(std::sync::Mutex::new(wait));

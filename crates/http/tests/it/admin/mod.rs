@@ -13,12 +13,12 @@ use axum::middleware::{self, Next};
 use roadstead_http::AdminApi;
 use roadstead_metadata::{Memory, Sql, migrate, schema};
 use roadstead_registry::identities::{Identities, NewUser};
-use roadstead_registry::{AccessCache, Caller, Clock, Keyring, Limits, Parts, Registry, Rules, SystemClock};
-use roadstead_storage::{Location, Locations, Memory as MemoryStore, Scope};
+use roadstead_registry::{AccessCache, Caller, Clock, Keyring, Registry, Rules, SystemClock};
+use roadstead_storage::Memory as MemoryStore;
 use roadstead_workers::{Collect, Collection, Instances, Reaper, Scrub, Supervisor};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
+use crate::api::parts;
 use crate::wire::{Answer, Running};
 
 /// Who a request of these tests says that it is.
@@ -117,15 +117,7 @@ async fn api() -> (Arc<Memory>, AdminApi, Arc<Identities>) {
     let (sql, clock): (Arc<dyn Sql>, Arc<dyn Clock>) = (metadata.clone(), Arc::new(SystemClock::new()));
     migrate(&*sql, schema::MIGRATIONS, 1).await.unwrap();
     let policy = Arc::new(AccessCache::new(sql.clone(), clock.clone(), Rules::default(), Duration::from_secs(60)));
-    let engine = Arc::new(MemoryStore::new());
-    let location = Location { name: "main".into(), id: Uuid::from_u128(7), scope: Scope::Shared, engine };
-    let parts = Parts {
-        sql: sql.clone(),
-        locations: Locations::single(location),
-        clock: clock.clone(),
-        policy: policy.clone(),
-        limits: Limits::default(),
-    };
+    let parts = parts(sql.clone(), Arc::new(MemoryStore::new()), clock.clone(), policy.clone());
     let registry = Registry::start(parts).await.unwrap();
     let identities = Arc::new(Identities::new(sql, clock.clone(), policy));
     let root = NewUser { name: "root", password: Some(PASSWORD), admin: true };
