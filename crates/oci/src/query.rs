@@ -27,7 +27,8 @@ impl Query {
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         let pair = |part: &str| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let error = || QueryError { parameter: excerpt(part) };
+            // Not what it is given: forms have passwords.
+            let error = || QueryError { parameter: excerpt(name) };
             Ok((decode(name).ok_or_else(error)?.into_owned(), decode(value).ok_or_else(error)?.into_owned()))
         };
         let pairs = text.split('&').filter(|part| !part.is_empty()).map(pair).collect::<Result<_, _>>()?;

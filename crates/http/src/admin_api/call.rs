@@ -80,6 +80,11 @@ pub(super) fn repository(text: &str) -> Result<RepositoryName, Refusal> {
 
 /// What an object says. What is wrong is told by the name of the field and never by its value, which may be a password.
 fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Refusal> {
+    // As in paths and queries: no name has one, and not every metadata engine takes such a text.
+    let has_nul = |value: &Value| value.as_str().is_some_and(|text| text.contains('\0'));
+    if let Some((field, _)) = object.iter().find(|(_, value)| has_nul(value)) {
+        return Err(Refusal::invalid_field(field, format!("{field}: a text without NUL is expected")));
+    }
     let error = match serde_json::from_value(Value::Object(object.clone())) {
         Ok(value) => return Ok(value),
         Err(error) => error.to_string(),
@@ -167,6 +172,8 @@ mod tests {
             (r#"{"name": 12345678}"#, "name: expected a string"),
             (r#"{"name": "a", "password": 12345678}"#, "password: expected a string"),
             (r#"{"name": "a", "password": ["hunter22"]}"#, "password: expected a string"),
+            (r#"{"name": "a", "password": "hunter22\u0000"}"#, "password: a text without NUL is expected"),
+            (r#"{"name": "hunter22\u0000"}"#, "name: a text without NUL is expected"),
         ] {
             let error = format!("{:?}", typed::<Wish>(serde_json::from_str(body).unwrap()).err().unwrap());
             assert!(error.contains(told), "{body}: {error}");

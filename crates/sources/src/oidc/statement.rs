@@ -176,9 +176,8 @@ impl Expected {
         if !self.required.iter().all(holds) {
             return Err("a claim in it is not as auth.oidc.required_claims has it");
         }
-        let subject =
-            claims.get(&self.subject_claim).and_then(plain).filter(|text| (1..=SUBJECT).contains(&text.len()));
-        let subject = subject.ok_or("it has no text of at most 255 bytes under auth.oidc.subject_claim")?;
+        let subject = claims.get(&self.subject_claim).and_then(plain).filter(|text| may_be_kept(text));
+        let subject = subject.ok_or("it has no plain text of at most 255 bytes under auth.oidc.subject_claim")?;
         let claimed = text(&self.claim).ok_or("it has no text under auth.oidc.username_claim")?;
         let name = format!("{}{claimed}", self.prefix);
         match not_a_user(&name) {
@@ -195,6 +194,11 @@ fn plain(value: &Value) -> Option<String> {
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         _ => None,
     }
+}
+
+/// Whether this can be kept of a user: not every metadata engine takes a NUL, and the log and the audit show it.
+fn may_be_kept(subject: &str) -> bool {
+    (1..=SUBJECT).contains(&subject.len()) && !subject.chars().any(char::is_control)
 }
 
 /// Whether a claim is this, or has it among others.

@@ -144,6 +144,8 @@ async fn claims_that_do_not_fit_are_wrong() {
         json!({"sub": null}),
         json!({"sub": ""}),
         json!({"sub": ["1"]}),
+        json!({"sub": "1\u{0}"}),
+        json!({"sub": "1\nalice"}),
         json!({"sub": "x".repeat(256)}),
     ] {
         assert_eq!(world.with(wrong.clone()).await, Verdict::Wrong, "{wrong}");
