@@ -130,7 +130,7 @@ impl Auth {
 
     /// What a refresh token is exchanged for. Not remembered: it is used up.
     async fn refreshed(&self, token: &str, wishes: &Wishes, remote: IpAddr) -> Answer {
-        let attempt = self.0.throttle.begin(None, remote).map_err(Failure::too_many_tries)?;
+        let attempt = self.begin(None, remote)?;
         let renewed = self.renewed(token, wishes, remote).await;
         if !matches!(renewed, Err(IdentityError::Unauthorized)) {
             attempt.succeeded();

@@ -117,8 +117,9 @@ impl Auth {
 
     /// Requests to `router` carry their [`Caller`] as an extension; who shows nothing, or what is not good, is answered 401.
     pub fn guard(&self, router: Router) -> Router {
-        let router = router.layer(middleware::from_fn(crate::audit_api::with_origin));
-        router.layer(middleware::from_fn_with_state(self.clone(), admit))
+        let router = router.layer(middleware::from_fn_with_state(self.clone(), admit));
+        // Around it: a login may change something, too.
+        router.layer(middleware::from_fn(crate::audit_api::with_origin))
     }
 
     /// Who comes with this head. A failure is for who shows what is not good, and for who tries too often.
@@ -167,13 +168,13 @@ impl Auth {
         let stated = self.0.identities.is_statement(secret);
         // What cannot be guessed is not bounded by its account: that would let anybody lock out its programs.
         let account = (!stated && !Identities::is_token(secret)).then_some(name);
-        let shown = self.0.remembered.shown(name, secret);
+        let shown = self.0.remembered.shown(Some(name), secret);
         let tried = Tried { account, name: Some(name), stated };
         self.known_or(shown, tried, remote, self.0.identities.log_in(name, secret)).await
     }
 
     async fn log_in_with_token(&self, token: &str, remote: IpAddr) -> Result<Caller, Failure> {
-        let shown = self.0.remembered.shown("", token);
+        let shown = self.0.remembered.shown(None, token);
         let tried = Tried { account: None, name: None, stated: false };
         self.known_or(shown, tried, remote, self.0.identities.log_in_with_token(token)).await
     }
@@ -194,11 +195,7 @@ impl Auth {
                 _ => return Ok(caller),
             }
         }
-        let attempt = self.0.throttle.begin(account, remote).map_err(|wait| {
-            // Without the name: who tries thousands of them fills nothing.
-            self.tell(None, remote, Err(AuditOutcome::Denied));
-            Failure::too_many_tries(wait)
-        })?;
+        let attempt = self.begin(account, remote)?;
         match find.await {
             Ok(identity) => {
                 attempt.succeeded();
@@ -220,6 +217,15 @@ impl Auth {
                 Err(Error::Unauthorized.into())
             }
         }
+    }
+
+    /// A try at this account, or at none, unless there were too many of late.
+    fn begin(&self, account: Option<&str>, remote: IpAddr) -> Result<throttle::Try, Failure> {
+        self.0.throttle.begin(account, remote).map_err(|wait| {
+            // Without the name: who tries thousands of them fills nothing.
+            self.tell(None, remote, Err(AuditOutcome::Denied));
+            Failure::too_many_tries(wait)
+        })
     }
 
     /// The registry.

@@ -29,9 +29,11 @@ impl Remembered {
         Self { clock, secret, known: Cache::new(ENTRIES) }
     }
 
-    pub(super) fn shown(&self, name: &str, secret: &str) -> Shown {
-        let hash = Sha256::new().chain_update(self.secret).chain_update((name.len() as u64).to_le_bytes());
-        hash.chain_update(name).chain_update(secret).finalize().into()
+    /// A secret with a name, or without one: a name that is empty is a wrong one.
+    pub(super) fn shown(&self, name: Option<&str>, secret: &str) -> Shown {
+        let length = name.map_or(u64::MAX, |name| name.len() as u64);
+        let hash = Sha256::new().chain_update(self.secret).chain_update(length.to_le_bytes());
+        hash.chain_update(name.unwrap_or_default()).chain_update(secret).finalize().into()
     }
 
     /// Whose it is. Who comes back in time is known for as long again.
@@ -76,13 +78,14 @@ mod tests {
     fn what_was_shown_is_known_for_a_minute() {
         let clock = Arc::new(ManualClock::default());
         let known = Remembered::new(clock.clone());
-        let shown = known.shown("alice", "secret");
+        let shown = known.shown(Some("alice"), "secret");
         assert!(known.find(&shown).is_none());
         known.keep(shown, &Caller::Operator);
-        assert_eq!(known.find(&known.shown("alice", "secret")), Some(Caller::Operator));
+        assert_eq!(known.find(&known.shown(Some("alice"), "secret")), Some(Caller::Operator));
         for (name, secret) in [("alice", "secres"), ("alic", "esecret"), ("alices", "ecret"), ("", "alicesecret")] {
-            assert!(known.find(&known.shown(name, secret)).is_none(), "{name} {secret}");
+            assert!(known.find(&known.shown(Some(name), secret)).is_none(), "{name} {secret}");
         }
+        assert_ne!(known.shown(None, "token"), known.shown(Some(""), "token"));
         // Who comes back is known on.
         for _ in 0..10 {
             clock.advance(LIFE - Duration::from_secs(1));
@@ -91,6 +94,6 @@ mod tests {
         clock.advance(LIFE);
         assert!(known.find(&shown).is_none());
         // Another process hashes it to something else.
-        assert_ne!(Remembered::new(clock).shown("alice", "secret"), shown);
+        assert_ne!(Remembered::new(clock).shown(Some("alice"), "secret"), shown);
     }
 }

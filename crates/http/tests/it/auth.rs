@@ -213,7 +213,8 @@ async fn forms_that_make_no_sense_are_told() {
         ("", 400, "grant_type is missing"),
         ("grant_type=magic", 400, "neither password nor refresh_token"),
         ("grant_type=password&username=a", 400, "password is missing"),
-        ("grant_type=password&username=%zz&password=b", 400, "zz"),
+        ("grant_type=password&username=%zz&password=b", 400, "username"),
+        ("grant_type=password&username=a&password=hunter2%", 400, "password"),
         ("grant_type=password&username=a&password=b&service=other", 400, "for service"),
         ("grant_type=password&username=a&password=b&scope=repository", 400, "no colon"),
         ("grant_type=password&username=a&password=b", 401, "authentication required"),
@@ -221,7 +222,7 @@ async fn forms_that_make_no_sense_are_told() {
     ] {
         let answer = guarded.post_form(form).await;
         assert_eq!(answer.status, status, "{form}: {}", answer.text());
-        assert!(answer.text().contains(part), "{form}: {}", answer.text());
+        assert!(answer.text().contains(part) && !answer.text().contains("hunter2"), "{form}: {}", answer.text());
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
     let large = guarded.post_form(&format!("grant_type={}", "x".repeat(20_000))).await;
@@ -256,6 +257,17 @@ async fn who_guesses_is_stopped_and_others_are_not() {
     assert_eq!(guarded.call("GET", "/v2/", &basic("writer", PASSWORD), b"").await.status, 200);
     guarded.clock.advance(Duration::from_secs(61));
     assert_eq!(guarded.call("GET", "/v2/", &reader, b"").await.status, 200, "ten tries a minute");
+}
+
+/// Whoever tries refresh tokens too often is told of as whoever tries passwords.
+#[tokio::test]
+async fn a_throttled_refresh_is_told() {
+    let guarded = Guarded::start().await;
+    let refresh = async || guarded.post_form("grant_type=refresh_token&refresh_token=rsr_0").await.status;
+    while refresh().await != 429 {
+        assert_eq!(guarded.told(), ["login denied - -"]);
+    }
+    assert_eq!(guarded.told(), ["login denied - -"], "of a try that was not looked at, too");
 }
 
 #[tokio::test]
@@ -324,6 +336,18 @@ async fn a_password_that_is_right_again_is_known_again() {
     assert_eq!(guarded.call("GET", V1, &reader, b"").await.status, 200);
     guarded.identities.set_password(&Caller::Operator, "reader", PASSWORD).await.unwrap();
     assert_eq!(guarded.call("GET", V1, &reader, b"").await.status, 200);
+}
+
+/// Whether or not it was shown alone a moment ago.
+#[tokio::test]
+async fn a_token_under_an_empty_name_is_nobody_s() {
+    let guarded = Guarded::start().await;
+    guarded.world().await;
+    let (_, token) = guarded.token("reader", None, None).await;
+    for _ in 0..2 {
+        assert_eq!(guarded.call("GET", V1, &basic("", &token), b"").await.status, 401);
+        assert_eq!(guarded.call("GET", V1, &format!("Bearer {token}"), b"").await.status, 200);
+    }
 }
 
 #[tokio::test]

@@ -140,6 +140,18 @@ async fn a_source_that_is_away_lets_nobody_in_and_keeps_nobody_of_ours_out() {
     assert_eq!(status(&guarded, &basic("zoe", "statement:zoe")).await, 200);
 }
 
+/// What a login changes is told with the request that it came with, as all changes are.
+#[tokio::test]
+async fn a_first_login_is_told_with_its_request() {
+    let (guarded, _source) = start().await;
+    guarded.audit.take();
+    let zoe = basic("zoe", "statement:zoe");
+    assert_eq!(guarded.ask("GET", "/user", &zoe, serde_json::Value::Null).await.status, 200);
+    let events = guarded.audit.take();
+    assert_eq!(events.iter().map(|event| event.action.name()).collect::<Vec<_>>(), ["user.add", "login"]);
+    assert!(events.iter().all(|event| event.remote.is_some() && event.request.is_some()), "{events:?}");
+}
+
 /// Nobody guesses a statement: who guesses passwords for the name does not keep out whom the source vouches for.
 #[tokio::test]
 async fn guesses_at_a_password_leave_statements_alone() {
