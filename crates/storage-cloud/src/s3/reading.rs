@@ -154,6 +154,11 @@ impl Source {
         })
     }
 
+    /// Of what they are.
+    pub(super) fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
     /// The tag that the object has to have.
     pub(super) fn tag(&self) -> Option<&str> {
         self.etag.as_deref()

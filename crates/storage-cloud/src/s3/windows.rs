@@ -4,7 +4,7 @@
 //! in front has fetched, and so catches up with it; the store is asked about once. As long as more than one reads an
 //! object, its windows stay behind the reader who is done with them while nobody needs their memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -27,7 +27,14 @@ const MOST: usize = 64 << 20;
 pub(super) struct Readers {
     /// Windows that all of them may hold.
     memory: Arc<Semaphore>,
-    objects: Mutex<HashMap<ObjectKey, Object>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: HashMap<ObjectKey, Object>,
+    /// Windows that a reader has taken and others of the same object may come to, the oldest first.
+    kept: Vec<Arc<Window>>,
 }
 
 /// An object that is read.
@@ -36,16 +43,16 @@ struct Object {
     readers: usize,
     /// By where they begin, those that somebody holds.
     windows: HashMap<u64, Weak<Window>>,
-    /// Those that a reader has taken, the oldest first.
-    kept: VecDeque<Arc<Window>>,
 }
 
 impl Object {
-    /// The window that begins at `start`, of the object of this tag.
-    fn window(&mut self, start: u64, etag: Option<&str>) -> Option<Arc<Window>> {
+    /// The window of this range, of the object of this tag.
+    fn window(&mut self, range: &Range<u64>, etag: Option<&str>) -> Option<Arc<Window>> {
         self.windows.retain(|_, window| window.strong_count() > 0);
-        let window = self.windows.get(&start)?.upgrade()?;
-        (window.asked.as_deref() == etag && !window.progress().failed).then_some(window)
+        let window = self.windows.get(&range.start)?.upgrade()?;
+        // Whoever reads a part of the object may have a shorter one at its end.
+        let wanted = window.asked.as_deref() == etag && window.range == *range;
+        (wanted && !window.progress().failed).then_some(window)
     }
 }
 
@@ -53,17 +60,17 @@ impl Readers {
     /// Beside the `bytes` that uploads may hold.
     pub(super) fn new(bytes: usize) -> Arc<Self> {
         let memory = Arc::new(Semaphore::new((bytes / 4).min(MOST) / WINDOW as usize));
-        Arc::new(Self { memory, objects: Mutex::default() })
+        Arc::new(Self { memory, state: Mutex::default() })
     }
 
     /// One more reads this object.
     pub(super) fn join(self: &Arc<Self>, key: &ObjectKey) -> Reader {
-        self.objects().entry(key.clone()).or_default().readers += 1;
+        self.state().objects.entry(key.clone()).or_default().readers += 1;
         Reader { all: self.clone(), key: key.clone() }
     }
 
-    fn objects(&self) -> MutexGuard<'_, HashMap<ObjectKey, Object>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,29 +84,29 @@ pub(super) struct Reader {
 impl Reader {
     /// Whether somebody else reads the same object.
     pub(super) fn has_company(&self) -> bool {
-        self.all.objects().get(&self.key).is_some_and(|object| object.readers > 1)
+        self.all.state().objects.get(&self.key).is_some_and(|object| object.readers > 1)
     }
 
-    /// The window of the object of `source` that begins where `range` does, if somebody fetches or holds it.
+    /// This window of the object of `source`, if somebody fetches or holds it.
     pub(super) fn held(&self, source: &Source, range: &Range<u64>) -> Option<Fetched> {
-        let mut objects = self.all.objects();
-        let window = objects.get_mut(&self.key)?.window(range.start, source.tag())?;
-        // Whoever reads a part of the object may have a shorter one.
-        (window.range == *range).then(|| Fetched::of(window))
+        let mut state = self.all.state();
+        state.objects.get_mut(&self.key)?.window(range, source.tag()).map(Fetched::of)
     }
 
     /// The same, fetched if it is not there and there is memory for it.
     pub(super) fn fetched(&self, source: &Source, range: Range<u64>) -> Option<Fetched> {
-        let mut objects = self.all.objects();
+        let mut state = self.all.state();
+        let State { objects, kept } = &mut *state;
         let object = objects.get_mut(&self.key)?;
-        if let Some(window) = object.window(range.start, source.tag()).filter(|window| window.range == range) {
+        if let Some(window) = object.window(&range, source.tag()) {
             return Some(Fetched::of(window));
         }
         let memory = loop {
             match self.all.memory.clone().try_acquire_owned() {
                 Ok(memory) => break memory,
                 // What was only kept gives way.
-                Err(_) => drop(object.kept.pop_front()?),
+                Err(_) if kept.is_empty() => return None,
+                Err(_) => drop(kept.remove(0)),
             }
         };
         let window = Window::fetch(source, range, memory);
@@ -109,27 +116,29 @@ impl Reader {
 
     /// Keeps a window that was taken for those who come behind.
     pub(super) fn keep(&self, taken: Fetched) {
-        let mut objects = self.all.objects();
-        if let Some(object) = objects.get_mut(&self.key)
-            && object.readers > 1
-            && !object.kept.iter().any(|kept| Arc::ptr_eq(kept, &taken.window))
-        {
-            object.kept.push_back(taken.window);
+        let mut state = self.all.state();
+        let company = state.objects.get(&self.key).is_some_and(|object| object.readers > 1);
+        if company && !state.kept.iter().any(|kept| Arc::ptr_eq(kept, &taken.window)) {
+            state.kept.push(taken.window);
         }
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut objects = self.all.objects();
-        let Some(object) = objects.get_mut(&self.key) else { return };
+        let mut state = self.all.state();
+        let Some(object) = state.objects.get_mut(&self.key) else { return };
         object.readers -= 1;
-        // Nobody comes behind one who reads alone.
-        let unkept = if object.readers < 2 { std::mem::take(&mut object.kept) } else { VecDeque::new() };
-        if object.readers == 0 {
-            objects.remove(&self.key);
+        let left = object.readers;
+        if left == 0 {
+            state.objects.remove(&self.key);
         }
-        drop(objects);
+        // Nobody comes behind one who reads alone.
+        let unkept: Vec<_> = match left {
+            0 | 1 => state.kept.extract_if(.., |kept| kept.key == self.key).collect(),
+            _ => Vec::new(),
+        };
+        drop(state);
         // Others need not wait while that much memory is given back.
         drop(unkept);
     }
@@ -138,6 +147,7 @@ impl Drop for Reader {
 /// A window on its way into memory, or there. Nobody fetches it any more once nobody holds it.
 #[derive(Debug)]
 struct Window {
+    key: ObjectKey,
     range: Range<u64>,
     /// The tag that the object had to have.
     asked: Option<String>,
@@ -169,6 +179,7 @@ enum Change {
 impl Window {
     fn fetch(source: &Source, range: Range<u64>, memory: OwnedSemaphorePermit) -> Arc<Self> {
         let window = Arc::new(Self {
+            key: source.key().clone(),
             range,
             asked: source.tag().map(str::to_owned),
             progress: Mutex::default(),

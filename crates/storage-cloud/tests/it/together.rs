@@ -88,6 +88,29 @@ async fn windows_that_are_kept_give_way_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_keeps_no_room_from_readers_of_other_objects() {
+    let bytes = content(46 << 20);
+    let Some((server, proxy, _)) = stored(&bytes, |_, _| Fate::Pass).await else { return };
+    let direct = S3::open_bucket(&options(&server)).await.unwrap();
+    write(&direct, "other", &bytes).await.unwrap();
+    // Memory for three windows, one of which the second holds.
+    let engine = S3::open_bucket(&S3Options { memory: 96 << 20, ..proxy.options(&server) }).await.unwrap();
+    let _hang = [open(&engine).await, open(&engine).await];
+    // What it leaves behind is kept for them.
+    rest(open(&engine).await).await;
+    for tries in 0.. {
+        proxy.requests.lock().unwrap().clear();
+        let body = engine.read(&key("other"), None).await.unwrap().body;
+        assert!(rest(body).await == bytes);
+        // Who finds no memory asks for all that follows at once.
+        if proxy.windows("other").contains(&(40 * MIB)) {
+            break;
+        }
+        assert!(tries < 20, "nothing is fetched ahead: {:?}", proxy.windows("other"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_breaks_is_taken_up_by_each_who_reads_it() {
     let bytes = content(5 << 20);
     let asked = AtomicUsize::new(0);
