@@ -17,8 +17,8 @@ use crate::Client;
 
 /// A server that has not said in this time where it listens is hung.
 const START: Duration = Duration::from_secs(120);
-/// Lines of output kept for the report of a failure.
-const KEPT_LINES: usize = 2_000;
+/// Lines of output kept: for the report of a failure, and for what a server must never say.
+const KEPT_LINES: usize = 20_000;
 /// Lines of them that are shown: more would push what failed out of sight.
 const LAST_WORDS: usize = 15;
 
@@ -225,11 +225,24 @@ impl Server {
 
     /// Asks it to stop and waits for its end.
     pub fn terminate(mut self) -> (ExitStatus, Arc<TempDir>) {
+        (self.stop(), self.directory.clone())
+    }
+
+    /// The same, and answers all that it printed, which must not be more than is kept. What a server never says is not known
+    /// before: it answers a request before it writes of it.
+    pub fn ended(mut self) -> String {
+        self.stop();
+        let printed = self.printed();
+        assert!(printed <= KEPT_LINES, "it printed {printed} lines, of which {KEPT_LINES} are kept");
+        self.output.text()
+    }
+
+    fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         let status = self.wait();
         // Its output ends only once a wrapper has ended too.
         self.readers.drain(..).for_each(|reader| reader.join().expect("a reader"));
-        (status, self.directory.clone())
+        status
     }
 
     /// Waits until it ends.

@@ -127,7 +127,7 @@ fn a_registry_is_administered_on_its_socket() {
     assert_eq!(told(&server, "org remove acme"), "removed organization acme\n");
     assert_eq!(told(&server, "user remove bob"), "removed user bob\n");
     assert!(refused(&server, "user remove alice").1.contains("the last"));
-    let all = server.output();
+    let all = server.ended();
     assert!(!all.contains(PASSWORD) && !all.contains("rsd_"), "secrets in the log: {all}");
 }
 
@@ -354,7 +354,7 @@ fn a_registry_is_administered_from_elsewhere() {
     text(&ask(&format!("logout {url}")));
     let mut again = at(home.path(), &["user", "show", "--server", &url, "--ca", ca]);
     assert_eq!(again.env("ROADSTEAD_TOKEN", &login).output().unwrap().status.code(), Some(1), "logged out");
-    let output = server.output();
+    let output = server.ended();
     for secret in [PASSWORD, &login[37..], &token.trim()[37..]] {
         assert!(!output.contains(secret), "a secret is in the log: {output}");
     }

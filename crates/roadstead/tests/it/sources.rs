@@ -122,7 +122,7 @@ fn users_of_a_file_come_in_with_the_passwords_they_have_there() {
     assert_eq!(bob["detail"], "by htpasswd");
     let made = told(&server, "audit --json --action user.add");
     assert!(made.contains("user of htpasswd, at the first login"), "{made}");
-    let output = server.output();
+    let output = server.ended();
     assert!(!output.contains("$2b$") && !output.contains("$apr1$") && !output.contains("of alice"), "{output}");
 }
 
