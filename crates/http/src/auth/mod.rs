@@ -187,13 +187,12 @@ impl Auth {
         remote: IpAddr,
         find: impl Future<Output = Outcome<Identity>> + Send,
     ) -> Result<Caller, Failure> {
-        if let Some(caller) = self.0.remembered.find(&shown) {
-            match self.0.registry.recognize(&caller).await {
-                // It may be right again: a password that was set anew, a user who was made anew.
-                Err(Error::Unauthorized) => self.0.remembered.forget(&shown),
-                _ if !self.0.identities.still_vouched(&caller) => self.0.remembered.forget(&shown),
-                _ => return Ok(caller),
-            }
+        if let Some(caller) = self.known(&shown).await {
+            return Ok(caller);
+        }
+        let _turn = self.0.remembered.turn(&shown).await;
+        if let Some(caller) = self.known(&shown).await {
+            return Ok(caller);
         }
         let attempt = self.begin(account, remote)?;
         match find.await {
@@ -217,6 +216,18 @@ impl Auth {
                 Err(Error::Unauthorized.into())
             }
         }
+    }
+
+    /// Who showed this a moment ago, and still is who it was.
+    async fn known(&self, shown: &remembered::Shown) -> Option<Caller> {
+        let caller = self.0.remembered.find(shown)?;
+        let recognized = self.0.registry.recognize(&caller).await;
+        // It may be right again: a password that was set anew, a user who was made anew.
+        if matches!(recognized, Err(Error::Unauthorized)) || !self.0.identities.still_vouched(&caller) {
+            self.0.remembered.forget(shown);
+            return None;
+        }
+        Some(caller)
     }
 
     /// A try at this account, or at none, unless there were too many of late.

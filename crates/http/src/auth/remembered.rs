@@ -1,14 +1,19 @@
 //! Who logged in a moment ago: a client that sends its password with every request shall not cost a slow hash each time.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use roadstead_registry::{Caller, Clock};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
 
 /// How long a password is known without being hashed. That it does not hold any more is known sooner: by its epoch.
 const LIFE: Duration = Duration::from_secs(60);
+/// So long one waits for another who shows the same; then it is looked at beside that, whatever holds it up.
+const WAITED_FOR: Duration = Duration::from_secs(5);
 /// How many are known.
 const ENTRIES: usize = 4_096;
 
@@ -20,13 +25,15 @@ pub(super) struct Remembered {
     clock: Arc<dyn Clock>,
     secret: [u8; 32],
     known: Cache<Shown, (Caller, Duration)>,
+    /// Of what is looked at, and was of late.
+    turns: Cache<Shown, Arc<Mutex<()>>>,
 }
 
 impl Remembered {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let secret = [*uuid::Uuid::new_v4().as_bytes(), *uuid::Uuid::new_v4().as_bytes()].concat();
         let secret = Sha256::digest(secret).into();
-        Self { clock, secret, known: Cache::new(ENTRIES) }
+        Self { clock, secret, known: Cache::new(ENTRIES), turns: Cache::new(ENTRIES) }
     }
 
     /// A secret with a name, or without one: a name that is empty is a wrong one.
@@ -48,6 +55,16 @@ impl Remembered {
             self.keep(*shown, &caller);
         }
         Some(caller)
+    }
+
+    /// The turn to look at what was shown. Whoever waited for it looks first whether it is known by now: many who come at once
+    /// with one password are one try at it.
+    pub(super) async fn turn(&self, shown: &Shown) -> Option<OwnedMutexGuard<()>> {
+        let turn = match self.turns.get_or_insert_with(shown, || Ok::<_, Infallible>(Arc::default())) {
+            Ok(turn) => turn,
+            Err(never) => match never {},
+        };
+        timeout(WAITED_FOR, turn.lock_owned()).await.ok()
     }
 
     pub(super) fn forget(&self, shown: &Shown) {

@@ -259,6 +259,22 @@ async fn who_guesses_is_stopped_and_others_are_not() {
     assert_eq!(guarded.call("GET", "/v2/", &reader, b"").await.status, 200, "ten tries a minute");
 }
 
+/// Programs of one account that start at the same moment are no guessers, however many they are.
+#[tokio::test]
+async fn many_who_come_at_once_with_one_password_are_one_try() {
+    let guarded = Guarded::start().await;
+    guarded.world().await;
+    let (reader, hashed) = (basic("reader", PASSWORD), guarded.identities.password_hashes());
+    let all = futures::future::join_all((0..50).map(|_| guarded.call("GET", "/v2/", &reader, b""))).await;
+    assert!(all.iter().all(|answer| answer.status == 200), "{:?}", all.iter().map(|it| it.status).collect::<Vec<_>>());
+    assert_eq!(guarded.identities.password_hashes() - hashed, 1);
+    // Who guesses counts each time.
+    let wrong = basic("writer", "a wrong horse");
+    let all = futures::future::join_all((0..50).map(|_| guarded.call("GET", "/v2/", &wrong, b""))).await;
+    let tried = all.iter().filter(|answer| answer.status == 401).count();
+    assert!((10..50).contains(&tried), "{tried}");
+}
+
 /// Whoever tries refresh tokens too often is told of as whoever tries passwords.
 #[tokio::test]
 async fn a_throttled_refresh_is_told() {
