@@ -19,6 +19,7 @@ mod redirects;
 mod refused;
 mod stolen;
 mod tls;
+mod tries;
 mod uploads;
 mod vouched;
 mod wire;
