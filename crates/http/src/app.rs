@@ -227,7 +227,7 @@ async fn show_metrics(
     let remote = exchange.remote.ip();
     let here = || remote.to_canonical().is_loopback() && is_asked_here(&uri, &headers);
     if let Some(auth) = to.get().filter(|_| !here())
-        && let Err(failure) = auth.may_scrape(&headers, remote).await
+        && let Err(failure) = auth.may_scrape(&headers, &exchange).await
     {
         return error_table::render(failure, "", None, exchange.id.as_str());
     }

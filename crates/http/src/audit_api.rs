@@ -20,7 +20,7 @@ use http::{HeaderValue, StatusCode, Uri};
 use roadstead_metadata::Millis;
 use roadstead_oci::{Query, RepositoryName};
 use roadstead_registry::Caller;
-use roadstead_registry::audit::{Filter, Origin, to_time};
+use roadstead_registry::audit::{Filter, to_time};
 use roadstead_registry::identities::{Identities, IdentityError};
 use roadstead_workers::AuditLog;
 use schemars::JsonSchema;
@@ -125,10 +125,7 @@ impl AuditApi {
 /// What changes and logins are noted with: address and id of the request they came with. For routers.
 pub(crate) async fn with_origin(request: Request, next: Next) -> Response<Body> {
     match request.extensions().get::<Arc<Exchange>>() {
-        Some(exchange) => {
-            let origin = Origin { remote: Some(exchange.remote.ip()), request: exchange.id.as_str().into() };
-            origin.scope(next.run(request)).await
-        }
+        Some(exchange) => exchange.origin().scope(next.run(request)).await,
         None => next.run(request).await,
     }
 }

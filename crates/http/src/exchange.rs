@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
+use roadstead_registry::audit::Origin;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -75,6 +76,11 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// What logins and changes are noted with that this request leads to.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { remote: Some(self.remote.ip()), request: self.id.as_str().into() }
+    }
+
     /// Begins the record of `request`.
     pub(crate) fn begin<B>(request: &Request<B>, peer: Peer, body_ends: CancellationToken) -> Arc<Self> {
         let id = RequestId::accept(request.headers().get(HEADER));

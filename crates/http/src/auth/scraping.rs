@@ -1,17 +1,17 @@
 //! Who may see the metrics: they tell what is going on in all repositories.
 
-use std::net::IpAddr;
-
 use http::HeaderMap;
 use roadstead_registry::{Caller, Error, Scope};
 
 use super::{Auth, Visitor};
 use crate::error_table::Failure;
+use crate::exchange::Exchange;
 
 impl Auth {
     /// Lets a system admin in, by its password or by an access token that is for everything or for metrics.
-    pub(crate) async fn may_scrape(&self, headers: &HeaderMap, remote: IpAddr) -> Result<(), Failure> {
-        let caller = match self.visitor(headers, remote).await? {
+    pub(crate) async fn may_scrape(&self, headers: &HeaderMap, exchange: &Exchange) -> Result<(), Failure> {
+        let visitor = self.visitor(headers, exchange.remote.ip());
+        let caller = match exchange.origin().scope(visitor).await? {
             Visitor::Owner(caller) => caller,
             Visitor::Nobody | Visitor::Bearer(_) => return Err(Error::Unauthorized.into()),
         };

@@ -4,8 +4,6 @@
 //! good for; for anything else it is told to get another one, unless it has asked for that already and was not given it: then
 //! it is told why.
 
-use std::net::IpAddr;
-
 use axum::body::Body;
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
@@ -33,7 +31,7 @@ pub(super) struct Door<'a>(Option<Guarded<'a>>);
 struct Guarded<'a> {
     auth: &'a Auth,
     need: Need,
-    remote: IpAddr,
+    exchange: &'a Exchange,
     /// Of which the challenge is made, for those who get one.
     came_to: CameTo,
     complaint: Option<Complaint>,
@@ -44,11 +42,11 @@ impl<'a> Door<'a> {
         auth: Option<&'a Auth>,
         routed: &Result<Route, RouteError>,
         head: &Parts,
-        exchange: &Exchange,
+        exchange: &'a Exchange,
     ) -> Self {
         let (Some(auth), Ok(route)) = (auth, routed) else { return Self(None) };
         let came_to = CameTo::of(&head.uri, &head.headers, exchange.secure);
-        Self(Some(Guarded { auth, need: need(route), remote: exchange.remote.ip(), came_to, complaint: None }))
+        Self(Some(Guarded { auth, need: need(route), exchange, came_to, complaint: None }))
     }
 
     /// Who the request with these headers acts for.
@@ -73,8 +71,8 @@ impl<'a> Door<'a> {
 
 impl Guarded<'_> {
     async fn admit(&mut self, headers: &HeaderMap) -> Result<Caller, Failure> {
-        let visitor = self.auth.visitor(headers, self.remote).await;
-        match visitor {
+        let visitor = self.auth.visitor(headers, self.exchange.remote.ip());
+        match self.exchange.origin().scope(visitor).await {
             Ok(Visitor::Nobody) => match self.need {
                 // Clients ask here whether they need to be somebody: they do, for all that is not public.
                 Need::Known | Need::Catalog => Err(Error::Unauthorized.into()),

@@ -145,11 +145,15 @@ async fn a_source_that_is_away_lets_nobody_in_and_keeps_nobody_of_ours_out() {
 async fn a_first_login_is_told_with_its_request() {
     let (guarded, _source) = start().await;
     guarded.audit.take();
-    let zoe = basic("zoe", "statement:zoe");
-    assert_eq!(guarded.ask("GET", "/user", &zoe, serde_json::Value::Null).await.status, 200);
-    let events = guarded.audit.take();
-    assert_eq!(events.iter().map(|event| event.action.name()).collect::<Vec<_>>(), ["user.add", "login"]);
-    assert!(events.iter().all(|event| event.remote.is_some() && event.request.is_some()), "{events:?}");
+    for (name, path) in [("zoe", "/api/v1/user"), ("yan", "/v2/"), ("xia", "/auth/token"), ("wim", "/metrics")] {
+        let shown = basic(name, &format!("statement:{name}"));
+        let status = guarded.call("GET", path, &shown, b"").await.status;
+        assert!([200, 403].contains(&status), "{path}: {status}");
+        let events = guarded.audit.take();
+        let actions: Vec<_> = events.iter().map(|event| event.action.name()).collect();
+        assert_eq!(actions, ["user.add", "login"], "{path}");
+        assert!(events.iter().all(|event| event.remote.is_some() && event.request.is_some()), "{path}: {events:?}");
+    }
 }
 
 /// Nobody guesses a statement: who guesses passwords for the name does not keep out whom the source vouches for.
