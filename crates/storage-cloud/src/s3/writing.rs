@@ -76,16 +76,15 @@ impl InParts {
 
     /// Puts the parts together. The object is whole then, or not there.
     pub(super) async fn finish(mut self, mark: &str) -> Result<Metadata, Error> {
-        let closed = match self.engine.vacant(&self.key).await {
-            Ok(()) => {
-                let closed = self.writer()?.close().await;
-                closed.map_err(|error| self.engine.failed("write", &self.key, &error))
-            }
+        let done = match self.engine.vacant(&self.key).await {
+            Ok(()) => match self.writer()?.close().await {
+                Ok(done) => Ok(done),
+                Err(error) => {
+                    let error = self.engine.failed("write", &self.key, &error);
+                    self.engine.ours_in_time(&self.key, mark, error).await
+                }
+            },
             Err(error) => Err(error),
-        };
-        let done = match closed {
-            Ok(done) => Ok(done),
-            Err(error) => self.engine.ours_in_time(&self.key, mark, error).await,
         };
         match done {
             Ok(done) => {

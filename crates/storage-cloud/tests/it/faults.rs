@@ -267,6 +267,20 @@ async fn parts_that_are_put_together_late_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_nobody_has_put_together_is_not_waited_for() {
+    let Some(server) = s3() else { return };
+    let proxy = Proxy::new(&server, |head, _| match head.starts_with("HEAD /blobs/large") {
+        true => Fate::Denied,
+        false => Fate::Pass,
+    });
+    let engine = proxy.open(&server).await;
+    let denied = write(&engine, "large", &content(13 << 20)).await.unwrap_err();
+    assert_eq!(denied.kind(), ErrorKind::Denied, "{denied}");
+    assert_eq!(proxy.count("POST /blobs/large?uploadId"), 0);
+    assert_eq!(proxy.count("HEAD /blobs/large"), 1, "before its parts would be put together");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn up_to_two_parts_are_sent_in_one_request() {
     let Some(server) = s3() else { return };
     let proxy = Proxy::new(&server, |_, _| Fate::Pass);
