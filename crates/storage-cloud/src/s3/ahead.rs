@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use opendal::{Buffer, BufferStream, Metadata};
-use roadstead_storage::Error;
+use roadstead_storage::{Error, ErrorKind};
 use tokio::time::Instant;
 
 use super::reading::Source;
@@ -107,12 +107,15 @@ impl Ahead {
 }
 
 /// The first window of an object that somebody else reads, too, and what the store says of the object. Nothing when there is
-/// no memory for it, or it cannot be had: then it is asked for by each alone, and hears why.
-pub(super) async fn first(reader: &Reader, source: &Source) -> Option<(Fetched, Metadata)> {
+/// no memory for it, or it cannot be had: then it is asked for by each alone, and hears why. An error when that may pass.
+pub(super) async fn first(reader: &Reader, source: &Source) -> Result<Option<(Fetched, Metadata)>, Error> {
     if !reader.has_company() {
-        return None;
+        return Ok(None);
     }
-    let mut window = reader.fetched(source, 0..WINDOW)?;
-    let found = window.found().await?;
-    Some((window, found))
+    let Some(mut window) = reader.fetched(source, 0..WINDOW) else { return Ok(None) };
+    match window.found().await {
+        Ok(found) => Ok(Some((window, found))),
+        Err(ErrorKind::Unavailable) => Err(source.away()),
+        Err(_) => Ok(None),
+    }
 }

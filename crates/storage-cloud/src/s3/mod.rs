@@ -159,7 +159,9 @@ impl Engine for S3 {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
-        self.client.sure.delete(key.as_str()).await.map_err(|error| self.failed("delete", key, &error))
+        let deleted = self.client.sure.delete(key.as_str()).await;
+        self.readers.forget(key);
+        deleted.map_err(|error| self.failed("delete", key, &error))
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, Error> {
@@ -196,6 +198,7 @@ impl Engine for S3 {
             return self.put(key, Buffer::from(bytes), &writing::new_mark()).await.map(drop);
         }
         let put = self.client.sure.write(key.as_str(), bytes).await;
+        self.readers.forget(key);
         put.map(drop).map_err(|error| self.failed("write", key, &error))
     }
 

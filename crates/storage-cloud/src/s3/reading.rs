@@ -31,14 +31,22 @@ impl S3 {
         }
         let (operator, place) = (self.client.plain.clone(), self.place.clone());
         let mut source = Source { operator, place, key: key.clone(), etag: None };
-        let reader = self.readers.join(key);
-        let shared = if range.is_none() { ahead::first(&reader, &source).await } else { None };
+        let reader = if range.is_none() { self.readers.join(key) } else { self.readers.alone() };
+        let mut pauses = Pauses::default();
+        let shared = match ahead::first(&reader, &source).await {
+            Ok(shared) => shared,
+            // One who is alone would have asked by now, too.
+            Err(error) => {
+                pauses.pause(&source, error).await?;
+                None
+            }
+        };
         let (pieces, found, first) = match shared {
             // Nothing would tell that the next window is of the same object as this one.
             Some((window, found)) if strong_tag(&found).is_some() => {
                 (Pieces::Fetched(window), found, Some(first_window(None)))
             }
-            _ => self.ask(&source, range.clone()).await?,
+            _ => self.ask(&source, range.clone(), pauses).await?,
         };
         let stat = stat_of(&found);
         // A range that ends beyond the object is answered with what there is of it.
@@ -64,8 +72,9 @@ impl S3 {
         &self,
         source: &Source,
         range: Option<Range<u64>>,
+        mut pauses: Pauses,
     ) -> Result<(Pieces, Metadata, Option<Range<u64>>), Error> {
-        let (mut pauses, mut first) = (Pauses::default(), Some(first_window(range.as_ref())));
+        let mut first = Some(first_window(range.as_ref()));
         loop {
             match source.request(first.clone()).await {
                 // Nothing would tell that the next window is of the same object: all of it at once.
@@ -154,11 +163,6 @@ impl Source {
         })
     }
 
-    /// Of what they are.
-    pub(super) fn key(&self) -> &ObjectKey {
-        &self.key
-    }
-
     /// The tag that the object has to have.
     pub(super) fn tag(&self) -> Option<&str> {
         self.etag.as_deref()
@@ -167,6 +171,11 @@ impl Source {
     /// What broke a stream.
     pub(super) fn broke(&self, error: &opendal::Error) -> Error {
         errors::error(&self.place, "read on", self.key.as_str(), error)
+    }
+
+    /// What did not come when all asked for it.
+    pub(super) fn away(&self) -> Error {
+        Error::new(ErrorKind::Unavailable, format!("{}: cannot read {} now", self.place, self.key))
     }
 
     fn ended(&self, left: u64) -> Error {

@@ -20,6 +20,8 @@ pub(crate) enum Fate {
     Pass,
     /// So many bytes of the answer come through.
     Cut(usize),
+    /// So many come through, and no more.
+    Stop(usize),
     /// The server gets the request, and its answer is lost.
     Forget,
     /// The same, and the server gets it only in so long.
@@ -136,6 +138,11 @@ fn serve(mut client: TcpStream, upstream: SocketAddr, plan: &Plan, seen: &Mutex<
     server.read_to_end(&mut answer)?;
     match fate {
         Fate::Cut(bytes) => client.write_all(&answer[..bytes.min(answer.len())]),
+        Fate::Stop(bytes) => {
+            client.write_all(&answer[..bytes.min(answer.len())])?;
+            // Until nobody waits for it any more.
+            client.read(&mut byte).map(drop)
+        }
         Fate::Forget | Fate::Late(_) => Ok(()),
         _ => client.write_all(&answer),
     }
