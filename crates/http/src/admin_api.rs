@@ -50,7 +50,6 @@ use roadstead_registry::{Caller, Keyring};
 use roadstead_workers::{Collection, Instances, Scrub, Supervisor};
 
 use crate::asked_host::{is_asked_here, is_of_another_site};
-use crate::auth::Tries;
 use crate::exchange::{Exchange, Labels};
 use call::Call;
 use endpoint::{Endpoint, Who};
@@ -146,7 +145,6 @@ async fn answer(api: AdminApi, request: Request) -> Answer {
     if endpoint.who == Who::Admins {
         api.identities.require_admin(&caller).await?;
     }
-    let tries = request.extensions().get::<Tries>().cloned();
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let query = query.map_err(|error| Refusal::malformed(error.to_string()))?;
     let body = match endpoint.takes {
@@ -155,7 +153,7 @@ async fn answer(api: AdminApi, request: Request) -> Answer {
         Some(_) => call::read(request.into_body()).await?,
         None => Bytes::new(),
     };
-    (endpoint.handler)(Call { api, caller, path, parameters, query, body, tries }).await
+    (endpoint.handler)(Call { api, caller, path, parameters, query, body }).await
 }
 
 /// Whether a body is said to be JSON, or nothing is said of it. Pages can have a browser say nothing, too: what is of

@@ -26,6 +26,7 @@ mod mount;
 mod open;
 mod precondition;
 mod pump;
+pub mod rate;
 mod referrers;
 mod registry;
 mod suspects;

@@ -15,7 +15,6 @@ use serde_json::{Map, Value};
 use super::AdminApi;
 use super::paths::Parameters;
 use super::refusals::{Answer, Refusal};
-use crate::auth::Tries;
 use crate::small_body::{self, NoBody};
 
 /// The longest body there is.
@@ -33,19 +32,11 @@ pub(super) struct Call {
     pub(super) parameters: Parameters,
     pub(super) query: Query,
     pub(super) body: Bytes,
-    /// Who asks over the network tries as often as logins may be tried.
-    pub(super) tries: Option<Tries>,
 }
 
 impl Call {
     pub(super) fn identities(&self) -> &Identities {
         &self.api.identities
-    }
-
-    /// A password is hashed for who asks: of this account, or of nobody in particular. Refused when that happens too often.
-    pub(super) fn try_password(&self, account: Option<&str>) -> Result<(), Refusal> {
-        let begun = self.tries.as_ref().map_or(Ok(()), |tries| tries.begin(account));
-        begun.map_err(Refusal::too_many_tries)
     }
 
     /// A parameter of the path.

@@ -53,6 +53,7 @@ fn delete(path: &'static str, summary: &'static str, handler: Handler) -> Endpoi
 
 const TAKEN: &str = "the name is taken";
 const NAME: &str = "the name is not acceptable";
+const OFTEN: &str = "who asks set too many passwords of late; `Retry-After` says when to come again";
 
 fn users() -> Vec<Endpoint> {
     let one = "/users/{user}";
@@ -63,7 +64,8 @@ fn users() -> Vec<Endpoint> {
             .takes::<users::NewUser>()
             .answers::<users::User>(201)
             .refuses(409, TAKEN)
-            .refuses(422, "the name or the password is not acceptable"),
+            .refuses(422, "the name or the password is not acceptable")
+            .refuses(429, OFTEN),
         get(one, "Shows a user; for system admins and itself", by!(users::show)).answers::<users::User>(200),
         patch(one, "Makes a user a system admin or not, active or not; for system admins", by!(users::change))
             .takes::<users::ChangedUser>()
@@ -78,7 +80,9 @@ fn users() -> Vec<Endpoint> {
         put("/users/{user}/password", "Sets a password; for system admins and the user", by!(users::set_password))
             .takes::<users::NewPassword>()
             .done()
-            .refuses(422, "the password is not acceptable"),
+            .refuses(409, "its source keeps its password")
+            .refuses(422, "the password is not acceptable")
+            .refuses(429, OFTEN),
     ]
 }
 

@@ -10,7 +10,7 @@
 //! | 408, 413 | `INVALID` | the body did not come in time, or is too large |
 //! | 409 | `CONFLICT` | the name is taken, or what is there forbids it |
 //! | 422 | `INVALID` | a field is unknown or missing; a name, password, scope or time is not acceptable |
-//! | 429 | `TOOMANYREQUESTS` | passwords are set or tried too often; with `Retry-After` |
+//! | 429 | `TOOMANYREQUESTS` | who asks sets passwords, or logs in, too often; with `Retry-After` |
 //! | 500 | `UNKNOWN` | a fault of the registry |
 //! | 503 | `UNAVAILABLE` | metadata cannot be written or does not answer; with `Retry-After` |
 
@@ -108,10 +108,9 @@ impl Refusal {
             .with(WWW_AUTHENTICATE, "Basic realm=\"roadstead\", charset=\"UTF-8\"")
     }
 
-    /// Passwords are set, or tried, too often.
-    pub(super) fn too_many_tries(wait: Duration) -> Self {
+    /// Who asks does it too often.
+    fn too_often(wait: Duration, message: String) -> Self {
         let seconds = wait.as_secs().saturating_add(1).to_string();
-        let message = "too many passwords were set or tried; wait before the next one";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message).with(RETRY_AFTER, seconds)
     }
 
@@ -164,12 +163,14 @@ impl Refusal {
 
 impl From<IdentityError> for Refusal {
     fn from(error: IdentityError) -> Self {
+        let message = error.to_string();
         match error {
             IdentityError::Unauthorized | IdentityError::Registry(Error::Unauthorized) => Self::unauthorized(),
             IdentityError::Denied(message) => Self::denied(message),
             IdentityError::Unknown(message) => Self::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message),
             IdentityError::Exists(message) | IdentityError::Refused(message) => Self::conflict(message),
             IdentityError::Invalid(message) => Self::invalid(message),
+            IdentityError::TooOften(wait) => Self::too_often(wait, message),
             IdentityError::Registry(error) => Self::Registry(error),
         }
     }

@@ -15,7 +15,6 @@ mod throttle;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -231,7 +230,7 @@ impl Auth {
     }
 
     /// A try at this account, or at none, unless there were too many of late.
-    fn begin(&self, account: Option<&str>, remote: IpAddr) -> Result<throttle::Try, Failure> {
+    fn begin(&self, account: Option<&str>, remote: IpAddr) -> Result<throttle::Attempt, Failure> {
         self.0.throttle.begin(account, remote).map_err(|wait| {
             // Without the name: who tries thousands of them fills nothing.
             self.tell(None, remote, Err(AuditOutcome::Denied));
@@ -265,7 +264,6 @@ async fn admit(
     let (caller, response) = match auth.visitor(request.headers(), remote).await {
         Ok(Visitor::Owner(caller)) => {
             request.extensions_mut().insert(caller.clone());
-            request.extensions_mut().insert(Tries { auth: auth.clone(), remote });
             (caller, next.run(request).await)
         }
         Ok(Visitor::Nobody) => (Caller::Anonymous, refuse(Error::Unauthorized.into())),
@@ -275,18 +273,4 @@ async fn admit(
     };
     auth.tell_refused(&caller, asked, &exchange, response.status());
     response
-}
-
-/// Tries of who is served, bounded together with logins: setting a password costs as much as one.
-#[derive(Debug, Clone)]
-pub(crate) struct Tries {
-    auth: Auth,
-    remote: IpAddr,
-}
-
-impl Tries {
-    /// One more, at the password of `account` or at nobody's in particular; or how long to wait before the next one.
-    pub(crate) fn begin(&self, account: Option<&str>) -> Result<(), Duration> {
-        self.auth.0.throttle.begin(account, self.remote).map(drop)
-    }
 }

@@ -6,9 +6,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use quick_cache::sync::Cache;
 use roadstead_registry::Clock;
+use roadstead_registry::rate::{Rate, Tries, Try};
 use sha2::{Digest as _, Sha256};
 
 /// Of one account from one address: ten at once, then ten a minute.
@@ -20,83 +19,46 @@ const ADDRESS: Rate = Rate { every: Duration::from_millis(500), burst: 120 };
 /// Accounts and addresses that are remembered, each.
 const ENTRIES: usize = 20_000;
 
-/// How many tries pass.
-#[derive(Debug, Clone, Copy)]
-struct Rate {
-    every: Duration,
-    burst: u32,
-}
-
-/// When all tries so far will be forgotten, by the monotonic clock.
-type Debt = Arc<Mutex<Duration>>;
-
 /// The tries of late.
 #[derive(Debug)]
 pub(super) struct Throttle {
     clock: Arc<dyn Clock>,
-    accounts: Cache<[u8; 32], Debt>,
-    addresses: Cache<IpAddr, Debt>,
+    accounts: Tries<[u8; 32]>,
+    addresses: Tries<IpAddr>,
 }
 
 /// A try that passed.
-pub(super) struct Try {
-    counted: Vec<(Debt, Rate)>,
-}
+pub(super) struct Attempt(Vec<Try>);
 
 impl Throttle {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, accounts: Cache::new(ENTRIES), addresses: Cache::new(ENTRIES) }
+        Self { clock, accounts: Tries::new(ENTRIES), addresses: Tries::new(ENTRIES) }
     }
 
     /// A try to log in to `account` (`None`: by what cannot be guessed), or how long to wait before the next one.
-    pub(super) fn begin(&self, account: Option<&str>, remote: IpAddr) -> Result<Try, Duration> {
+    pub(super) fn begin(&self, account: Option<&str>, remote: IpAddr) -> Result<Attempt, Duration> {
         let now = self.clock.monotonic();
         let network = network(remote);
-        let mut bounds = vec![(debt(&self.addresses, network), ADDRESS)];
-        if let Some(name) = account {
-            let there = Sha256::new().chain_update(network.to_string()).chain_update(" ").chain_update(name).finalize();
-            bounds.push((debt(&self.accounts, there.into()), GUESSES));
-            bounds.push((debt(&self.accounts, Sha256::digest(name).into()), ACCOUNT));
-        }
-        let mut begun = Try { counted: Vec::new() };
-        for (debt, rate) in bounds {
-            if let Err(wait) = rate.take(&debt, now) {
-                begun.succeeded();
-                return Err(wait);
+        let mut begun = Attempt(vec![self.addresses.begin(&network, ADDRESS, now)?]);
+        let Some(name) = account else { return Ok(begun) };
+        let there = Sha256::new().chain_update(network.to_string()).chain_update(" ").chain_update(name).finalize();
+        for (key, rate) in [(there, GUESSES), (Sha256::digest(name), ACCOUNT)] {
+            match self.accounts.begin(&key.into(), rate, now) {
+                Ok(passed) => begun.0.push(passed),
+                Err(wait) => {
+                    begun.succeeded();
+                    return Err(wait);
+                }
             }
-            begun.counted.push((debt, rate));
         }
         Ok(begun)
     }
 }
 
-impl Try {
+impl Attempt {
     /// It does not count.
     pub(super) fn succeeded(self) {
-        for (debt, rate) in self.counted {
-            let mut debt = debt.lock();
-            *debt = debt.saturating_sub(rate.every);
-        }
-    }
-}
-
-impl Rate {
-    fn take(self, debt: &Debt, now: Duration) -> Result<(), Duration> {
-        let mut debt = debt.lock();
-        let after = (*debt).max(now) + self.every;
-        let most = now + self.every * self.burst;
-        if after > most {
-            return Err(after - most);
-        }
-        *debt = after;
-        Ok(())
-    }
-}
-
-fn debt<K: std::hash::Hash + Eq + Clone>(of: &Cache<K, Debt>, key: K) -> Debt {
-    match of.get_or_insert_with(&key, || Ok::<_, std::convert::Infallible>(Debt::default())) {
-        Ok(debt) => debt,
-        Err(never) => match never {},
+        self.0.into_iter().for_each(Try::give_back);
     }
 }
 

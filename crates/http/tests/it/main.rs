@@ -15,6 +15,7 @@ mod listing;
 mod manifests;
 mod matrix;
 mod observed;
+mod passwords;
 mod redirects;
 mod refused;
 mod stolen;

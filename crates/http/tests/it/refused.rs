@@ -36,38 +36,6 @@ async fn an_access_token_does_not_change_the_password_of_its_owner() {
     assert_eq!(guarded.call("GET", "/v2/", &basic("reader", PASSWORD), b"").await.status, 200);
 }
 
-/// Each costs as much as a login, and one who has a token could guess here.
-#[tokio::test]
-async fn passwords_are_set_as_seldom_as_they_are_guessed() {
-    let guarded = Guarded::start().await;
-    guarded.world().await;
-    let (_, token) = guarded.token("reader", None, None).await;
-    let shown = format!("Bearer {token}");
-    let mut refused = 0;
-    for number in 0..15 {
-        let guess = json!({"password": "battery staple", "present": format!("guess number {number}")});
-        let answer = guarded.ask("PUT", OWN, &shown, guess).await;
-        assert!([403, 429].contains(&answer.status), "{}", answer.text());
-        if answer.status == 429 {
-            refused += 1;
-            assert!(answer.header("retry-after").is_some() && answer.text().contains("TOOMANYREQUESTS"));
-        }
-    }
-    assert_eq!(refused, 5);
-    // They count for logins, too; and for nobody else.
-    let login = guarded.call("GET", "/v2/", &basic("reader", "guess number 16"), b"").await;
-    assert_eq!(login.status, 429);
-    let root = basic("root", PASSWORD);
-    assert_eq!(guarded.ask("PUT", OWN, &root, new("battery staple")).await.status, 204);
-    // An admin who sets those of many is bounded as an address is that logs in.
-    let path = "/users/nobody/password";
-    let mut last = 0;
-    for _ in 0..130 {
-        last = guarded.ask("PUT", path, &root, new("battery staple")).await.status;
-    }
-    assert_eq!(last, 429);
-}
-
 #[tokio::test]
 async fn refused_calls_are_told() {
     let guarded = Guarded::start().await;

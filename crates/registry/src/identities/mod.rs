@@ -12,6 +12,7 @@ mod grants;
 mod keys;
 mod login;
 mod names;
+mod often;
 mod organizations;
 mod passwords;
 mod refresh;
@@ -24,6 +25,7 @@ mod tokens;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use roadstead_metadata::records::access::{self, Asked, Facts, Subject};
 use roadstead_metadata::records::account::{self, Account};
@@ -39,6 +41,7 @@ use crate::{Caller, Clock, Error, Identity, Policy};
 use deed::Deed;
 pub use grants::{GrantTarget, NewGrant};
 pub use names::{FIRST_ADMIN, not_a_user};
+use often::Often;
 pub use passwords::{PASSWORD_CHARACTERS, Passwords};
 use refresh::Lately;
 pub use refresh::{NewRefresh, RefreshShown};
@@ -54,6 +57,7 @@ pub struct Identities {
     clock: Arc<dyn Clock>,
     policy: Arc<dyn Policy>,
     passwords: Passwords,
+    often: Often,
     /// Who else vouches for users.
     sources: Vec<Arc<dyn Source>>,
     audit: Option<Arc<Audit>>,
@@ -81,6 +85,9 @@ pub enum IdentityError {
     /// A name, password, scope or time is not acceptable.
     #[error("{0}")]
     Invalid(String),
+    /// Who asks sets passwords, or tries its own, too often; the next one after so long.
+    #[error("too many passwords were set or tried; wait before the next one")]
+    TooOften(Duration),
     /// Metadata or the process fails: read-only, unavailable, contended, internal.
     #[error(transparent)]
     Registry(#[from] Error),
@@ -120,6 +127,7 @@ impl Identities {
     pub fn new(sql: Arc<dyn Sql>, clock: Arc<dyn Clock>, policy: Arc<dyn Policy>) -> Self {
         Self {
             sql,
+            often: Often::new(clock.clone()),
             clock,
             policy,
             passwords: Passwords::default(),

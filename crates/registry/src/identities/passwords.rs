@@ -54,10 +54,7 @@ impl Passwords {
     /// The hash of a new password, in PHC form; `Invalid` when it is too short or too long, [`Error::Contended`] when too
     /// many wait already.
     pub async fn hash(&self, password: &str) -> Outcome<String> {
-        let (least, most) = (PASSWORD_CHARACTERS.start(), PASSWORD_CHARACTERS.end());
-        if !PASSWORD_CHARACTERS.contains(&password.chars().count()) {
-            return Err(IdentityError::Invalid(format!("a password has {least} to {most} characters")));
-        }
+        Self::check(password)?;
         let password = password.to_owned();
         self.in_turn(&self.own, move || {
             let salt: [u8; 16] = rand::random();
@@ -65,6 +62,15 @@ impl Passwords {
             Ok(hash.to_string())
         })
         .await
+    }
+
+    /// Whether a password can be one: `Invalid` when it is too short or too long.
+    pub(super) fn check(password: &str) -> Outcome<()> {
+        let (least, most) = (PASSWORD_CHARACTERS.start(), PASSWORD_CHARACTERS.end());
+        match PASSWORD_CHARACTERS.contains(&password.chars().count()) {
+            true => Ok(()),
+            false => Err(IdentityError::Invalid(format!("a password has {least} to {most} characters"))),
+        }
     }
 
     /// Whether a password is the one of this hash; without a hash it is not, after the same time. [`Error::Contended`] when

@@ -7,7 +7,8 @@ use roadstead_metadata::records::{organization, repository};
 use uuid::Uuid;
 
 use super::deed::Deed;
-use super::{Identities, IdentityError, Outcome, contended, names};
+use super::often::For;
+use super::{Identities, IdentityError, Outcome, Passwords, contended, names};
 use crate::Caller;
 use crate::commit::ROUNDS;
 
@@ -65,7 +66,10 @@ impl Identities {
     pub async fn create_user(&self, caller: &Caller, new: &NewUser<'_>) -> Outcome<Account> {
         self.admin(caller).await?;
         names::check_namespace("a user", new.name)?;
-        let hash = self.hash(new.password).await?;
+        let hash = match new.password {
+            Some(password) => Some(self.hash(caller, For::Others, password).await?),
+            None => None,
+        };
         let at = self.clock.now();
         let made = account::create(Uuid::now_v7(), new.name, hash.as_deref(), new.admin, at);
         let deed = Deed::new(caller, "user.add", new.name).with(if new.admin { "system admin" } else { "user" });
@@ -96,8 +100,8 @@ impl Identities {
         if account::admins(&*self.sql).await? > 0 {
             return Ok(false);
         }
-        let hash = self.hash(Some(password)).await?;
-        let made = account::create(Uuid::now_v7(), name, hash.as_deref(), true, self.clock.now());
+        let hash = self.passwords.hash(password).await?;
+        let made = account::create(Uuid::now_v7(), name, Some(&hash), true, self.clock.now());
         let deed = Deed::of_system("user.add", name).with("system admin");
         if self.change(deed, [account::guard_no_admin()].into_iter().chain(made)).await? {
             return Ok(true);
@@ -147,6 +151,7 @@ impl Identities {
 
     /// A new password: what came with the old one does not hold any more; access tokens do. For system admins and itself;
     /// with an access token its own only by who also knows the present one, or who finds a token would have the account.
+    /// `TooOften` when the caller may and does it too often: what is refused for other reasons does not count.
     pub async fn set_password<'a>(
         &self,
         caller: &Caller,
@@ -158,8 +163,12 @@ impl Identities {
         if let Some(source) = &user.source {
             return Err(IdentityError::Refused(format!("user {name} is one of {source}; change its password there")));
         }
-        self.knows_present(caller, &user, new.present).await?;
-        let hash = self.passwords.hash(new.password).await?;
+        Passwords::check(new.password)?;
+        let own = is(caller, &user);
+        if own {
+            self.knows_present(caller, &user, new.present).await?;
+        }
+        let hash = self.hash(caller, if own { For::Own } else { For::Others }, new.password).await?;
         match self
             .change(Deed::new(caller, "user.password", name), account::set_password(user.id, &hash, self.clock.now()))
             .await?
@@ -198,25 +207,35 @@ impl Identities {
 
     /// Whether the caller has shown the present password of its own account, or shows it now.
     async fn knows_present(&self, caller: &Caller, user: &Account, present: Option<&str>) -> Outcome<()> {
-        let Caller::Known(identity) = caller else { return Ok(()) };
-        if identity.subject != Subject::User(user.id) || identity.token.is_none() {
+        if !matches!(caller, Caller::Known(identity) if identity.token.is_some()) {
             return Ok(());
         }
         let denied = |why: &str| Err(IdentityError::Denied(why.to_owned()));
-        match present {
-            None => denied(
+        let Some(present) = present else {
+            return denied(
                 "an access token does not change the password of its owner; give the present one, too, or log in with it",
-            ),
-            Some(text) if self.passwords.verify(text, user.password_hash.as_deref()).await? => Ok(()),
-            Some(_) => denied("the present password is another one"),
+            );
+        };
+        let guess = self.often.begin(caller, For::Guess)?;
+        let known = self.passwords.verify(present, user.password_hash.as_deref()).await;
+        if let Some(guess) = guess.filter(|_| !matches!(known, Ok(false))) {
+            guess.give_back();
+        }
+        match known? {
+            true => Ok(()),
+            false => denied("the present password is another one"),
         }
     }
 
-    async fn hash(&self, password: Option<&str>) -> Outcome<Option<String>> {
-        match password {
-            Some(password) => self.passwords.hash(password).await.map(Some),
-            None => Ok(None),
+    /// The hash of a new password, which counts for `caller` if it is computed.
+    async fn hash(&self, caller: &Caller, purpose: For, password: &str) -> Outcome<String> {
+        Passwords::check(password)?;
+        let begun = self.often.begin(caller, purpose)?;
+        let hash = self.passwords.hash(password).await;
+        if let Some(begun) = begun.filter(|_| hash.is_err()) {
+            begun.give_back();
         }
+        hash
     }
 
     /// The user of this name, to itself and system admins; to others there is none.
@@ -228,6 +247,11 @@ impl Identities {
             .filter(|account| power.admin || own(account))
             .ok_or_else(|| IdentityError::Unknown(format!("there is no user {name}")))
     }
+}
+
+/// Whether the caller is this user.
+fn is(caller: &Caller, user: &Account) -> bool {
+    matches!(caller, Caller::Known(identity) if identity.subject == Subject::User(user.id))
 }
 
 /// Somebody has that name.
