@@ -39,7 +39,8 @@ pub use access::{
     ScopeError, Vouched, decide, is_valid, viewer,
 };
 pub use bearer::{
-    Bearer, Issued, Issuer, Keyring, KeyringError, MOST_WISHES, NotGood, PublishedKey, Rotation, WishError, Wishes,
+    Bearer, Issued, Issuer, Keyring, KeyringError, MOST_WISHES, NotGood, PublishedKey, Rotated, Rotation, WishError,
+    Wishes,
 };
 pub use clock::{Clock, SystemClock};
 pub use error::{BodyError, Error, Result};

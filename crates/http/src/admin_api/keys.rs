@@ -1,6 +1,6 @@
 //! The keys that tokens are signed with.
 
-use roadstead_registry::Rotation;
+use roadstead_registry::{Rotated, Rotation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -13,6 +13,8 @@ use super::refusals::{Answer, Refusal};
 pub(super) struct Key {
     /// Its id, the `kid` of the tokens that it signs.
     id: Uuid,
+    /// With `now`, how many keys ended whose tokens were good until then; `null` when none ended.
+    ended: Option<usize>,
 }
 
 /// How keys are rotated.
@@ -31,5 +33,6 @@ pub(super) async fn rotate(call: Call) -> Answer {
         return Err(Refusal::conflict("nobody is asked who it is here (auth.enabled), so there are no signing keys"));
     };
     let rotation = if now { Rotation::AtOnce } else { Rotation::Overlapping };
-    shown(&Key { id: call.identities().rotate_key(&call.caller, keys, rotation).await? })
+    let Rotated { id, ended } = call.identities().rotate_key(&call.caller, keys, rotation).await?;
+    shown(&Key { id, ended })
 }

@@ -246,11 +246,12 @@ async fn keys_are_rotated_and_no_token_fails() {
     };
     let old = guarded.bearer(&reader, PULL).await;
     let made = guarded.identities.rotate_key(&Caller::Operator, &guarded.keys, Rotation::Overlapping).await.unwrap();
+    assert_eq!(made.ended, None);
     let still = guarded.bearer(&reader, PULL).await;
     assert_eq!(kid(&still), kid(&old), "not before all may know it");
     guarded.clock.advance(Duration::from_secs(31));
     let new = guarded.bearer(&reader, PULL).await;
-    assert_eq!(kid(&new), made.to_string());
+    assert_eq!(kid(&new), made.id.to_string());
     for bearer in [&old, &still, &new] {
         assert_eq!(guarded.call("GET", V1, bearer, b"").await.status, 200);
         assert!(elsewhere.verify(bearer.trim_start_matches("Bearer ")).await.is_ok());

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roadstead_metadata::records::access_token::{self, AccessToken};
 use roadstead_metadata::records::organization::Role;
 use roadstead_metadata::{Batch, Freshness};
-use roadstead_registry::{Caller, Clock as _, Issuer, Keyring, NotGood};
+use roadstead_registry::{Caller, Clock as _, Issuer, Keyring, NotGood, Rotation};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -190,7 +190,8 @@ async fn a_stolen_signing_key_is_ended_at_once() {
     assert_eq!(denied.status, 403);
     let made = guarded.ask("POST", "/keys/rotate", &root, json!({"now": true})).await;
     assert_eq!(made.status, 200, "{}", made.text());
-    let made = json(&made)["id"].clone();
+    let (made, ended) = (json(&made)["id"].clone(), json(&made)["ended"].clone());
+    assert_eq!(ended, 1);
     let refused = guarded.call("GET", V1, &old, b"").await;
     assert_eq!(refused.status, 401);
     assert!(refused.header("www-authenticate").unwrap().ends_with("error=\"invalid_token\""));
@@ -205,13 +206,17 @@ async fn a_stolen_signing_key_is_ended_at_once() {
     assert!(elsewhere.verify(&text(&new)).await.is_ok());
     assert_eq!(keys.published().len(), 1);
     // Nor does another instance sign with what it knew.
-    guarded
-        .identities
-        .rotate_key(&Caller::Operator, &guarded.keys, roadstead_registry::Rotation::AtOnce)
-        .await
-        .unwrap();
+    let rotated = async |how| guarded.identities.rotate_key(&Caller::Operator, &guarded.keys, how).await.unwrap();
+    rotated(Rotation::AtOnce).await;
     guarded.clock.advance(Duration::from_secs(1));
     let wishes = roadstead_registry::Wishes::parse([PULL]).unwrap();
     let issued = elsewhere.issue(&guarded.registry, &Caller::Anonymous, &wishes).await.unwrap();
     assert_eq!(guarded.call("GET", "/v2/", &format!("Bearer {}", issued.token), b"").await.status, 200);
+    // Of several those count whose tokens were good still.
+    rotated(Rotation::Overlapping).await;
+    assert_eq!(rotated(Rotation::AtOnce).await.ended, Some(2));
+    rotated(Rotation::Overlapping).await;
+    guarded.clock.advance(Duration::from_secs(31 + 300 + 60));
+    assert_eq!(rotated(Rotation::AtOnce).await.ended, Some(1));
+    assert_eq!(guarded.keys.published().len(), 1);
 }

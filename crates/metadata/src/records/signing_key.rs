@@ -2,7 +2,7 @@
 //! one goes on signing.
 
 use super::{at_hand, sql};
-use crate::{Freshness, Millis, QueryError, Row, Sql, Statement};
+use crate::{Freshness, Millis, QueryError, Row, Sql, Statement, Value};
 use uuid::Uuid;
 
 sql! {
@@ -10,6 +10,7 @@ sql! {
         VALUES ($1, $2, $3, $4, $5, $6, NULL)";
     GUARD_NONE = "INSERT INTO guard (ok) SELECT 0 WHERE EXISTS (SELECT 1 FROM signing_key WHERE retired_at IS NULL)";
     RETIRE = "UPDATE signing_key SET retired_at = $1 WHERE id <> $2 AND retired_at IS NULL";
+    GUARD_NO_MORE = "INSERT INTO guard (ok) SELECT 0 WHERE EXISTS (SELECT 1 FROM signing_key WHERE NOT (id IN ($1)))";
     END_OTHERS = "DELETE FROM signing_key WHERE id <> $1";
     FORGET = "DELETE FROM signing_key WHERE retired_at < $1";
     RETIRED = "SELECT id FROM signing_key WHERE retired_at < $1 ORDER BY id";
@@ -51,9 +52,12 @@ pub fn rotate(key: &SigningKey, retired_at: Millis) -> [Statement; 2] {
     [insert(key), Statement::new(RETIRE, vec![retired_at.into(), key.id.into()])]
 }
 
-/// A new key in place of all others, which verify nothing any more.
-pub fn replace(key: &SigningKey) -> [Statement; 2] {
-    [insert(key), Statement::new(END_OTHERS, vec![key.id.into()])]
+/// A new key in place of all `others`, which verify nothing any more; conflicts when there are more than these, so that who
+/// asked can be told how many they were.
+pub fn replace(key: &SigningKey, others: impl IntoIterator<Item = Uuid>) -> [Statement; 3] {
+    let others = Value::List(others.into_iter().map(Value::from).collect());
+    let guard = Statement::new(GUARD_NO_MORE, vec![others]);
+    [guard, insert(key), Statement::new(END_OTHERS, vec![key.id.into()])]
 }
 
 /// Forgets keys that retired before `before`.
@@ -75,6 +79,11 @@ fn insert(key: &SigningKey) -> Statement {
 /// All keys, oldest first. Known without a leader or a primary, too.
 pub async fn all(sql: &dyn Sql) -> Result<Vec<SigningKey>, QueryError> {
     at_hand(sql, Statement::new(ALL, vec![])).await?.iter().map(read).collect()
+}
+
+/// The same where metadata is newest.
+pub async fn newest(sql: &dyn Sql) -> Result<Vec<SigningKey>, QueryError> {
+    sql.query(Freshness::Latest, Statement::new(ALL, vec![])).await?.iter().map(read).collect()
 }
 
 fn read(row: &Row) -> Result<SigningKey, QueryError> {

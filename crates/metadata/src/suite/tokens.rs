@@ -74,7 +74,10 @@ pub async fn tokens_and_keys_are_kept(sql: Arc<dyn Sql>) {
     commit(sql, [signing_key::forget(AT + 8)]).await;
     assert_eq!(signing_key::all(sql).await.unwrap(), [key(3)]);
     commit(sql, signing_key::rotate(&key(4), AT + 7)).await;
-    commit(sql, signing_key::replace(&key(5))).await;
+    let all = [Uuid::from_u128(3), FOURTH];
+    refused(sql, signing_key::replace(&key(5), [FOURTH])).await;
+    refused(sql, signing_key::replace(&key(5), [])).await;
+    commit(sql, signing_key::replace(&key(5), all)).await;
     assert_eq!(signing_key::all(sql).await.unwrap(), [key(5)], "the others are over, also those that had not retired");
 }
 

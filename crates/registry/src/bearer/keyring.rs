@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::token::LIFE;
 use crate::Clock;
 use crate::clock::new_id;
-use crate::commit::PATIENCE;
+use crate::commit::{PATIENCE, ROUNDS};
 
 /// How often instances look for new keys.
 const LOOKED_FOR: Duration = Duration::from_secs(10);
@@ -102,6 +102,15 @@ pub enum Rotation {
     AtOnce,
 }
 
+/// A new key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotated {
+    /// Its id.
+    pub id: Uuid,
+    /// How many keys ended for it whose tokens were good until then; `None`: none, they go on.
+    pub ended: Option<usize>,
+}
+
 /// A public key as it is published (RFC 7517).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PublishedKey {
@@ -152,22 +161,46 @@ impl Keyring {
 
     /// A new key in place of those there are: in use within a minute, these being known until their last token has ended;
     /// or at once, these being over everywhere within a second. The caller has asked whether it may be made.
-    pub(crate) async fn rotate(&self, rotation: Rotation) -> Result<Uuid, CommitError> {
+    pub(crate) async fn rotate(&self, rotation: Rotation) -> Result<Rotated, CommitError> {
         let now = self.clock.now();
-        let in_use = match rotation {
-            Rotation::Overlapping => now.saturating_add(MADE_KNOWN),
-            Rotation::AtOnce => now,
+        let made = |in_use| self.make(in_use).map_err(|error| CommitError::Failed(error.to_string()));
+        let (key, ended) = match rotation {
+            Rotation::Overlapping => {
+                let in_use = now.saturating_add(MADE_KNOWN);
+                let key = made(in_use)?;
+                self.commit(signing_key::rotate(&key, in_use)).await?;
+                (key, None)
+            }
+            Rotation::AtOnce => {
+                let key = made(now)?;
+                let ended = self.replace(&key).await?;
+                (key, Some(ended))
+            }
         };
-        let key = self.make(in_use).map_err(|error| CommitError::Failed(error.to_string()))?;
-        self.commit(match rotation {
-            Rotation::Overlapping => signing_key::rotate(&key, in_use),
-            Rotation::AtOnce => signing_key::replace(&key),
-        })
-        .await?;
         if let Err(error) = self.look().await {
             tracing::warn!(%error, "the new key was made and is not known here yet");
         }
-        Ok(key.id)
+        Ok(Rotated { id: key.id, ended })
+    }
+
+    /// Ends all other keys, and tells how many could verify anything.
+    async fn replace(&self, key: &SigningKey) -> Result<usize, CommitError> {
+        let mut round = 1;
+        loop {
+            let others = signing_key::newest(&*self.sql).await.map_err(|error| match error {
+                QueryError::Unavailable(cause) => CommitError::Unavailable(cause),
+                QueryError::Failed(cause) => CommitError::Failed(cause),
+            })?;
+            match self.commit(signing_key::replace(key, others.iter().map(|other| other.id))).await {
+                // Somebody made another one meanwhile.
+                Err(CommitError::Conflict(_)) if round < ROUNDS => round += 1,
+                done => {
+                    done?;
+                    let now = self.clock.now();
+                    return Ok(others.into_iter().map(Key::from).filter(|other| other.is_known(now)).count());
+                }
+            }
+        }
     }
 
     /// What others verify tokens by: all keys whose tokens may still be good, and those to come.

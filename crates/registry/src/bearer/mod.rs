@@ -8,6 +8,6 @@ mod keyring;
 mod token;
 mod wish;
 
-pub use keyring::{Keyring, KeyringError, PublishedKey, Rotation};
+pub use keyring::{Keyring, KeyringError, PublishedKey, Rotated, Rotation};
 pub use token::{Bearer, Issued, Issuer, NotGood};
 pub use wish::{MOST_WISHES, WishError, Wishes};

@@ -64,13 +64,23 @@ pub(super) fn pair<'a>(text: &'a str, between: char, form: &str) -> Result<(&'a 
 impl To {
     /// Asks once and prints the answer: in a sentence for a person.
     pub(super) fn once(&self, request: Result<Request, Refused>, sentence: impl FnOnce(&Value) -> String) -> Exit {
+        self.once_if(request, |answer| Ok(sentence(answer)))
+    }
+
+    /// The same, if the answer says that it was done.
+    pub(super) fn once_if(
+        &self,
+        request: Result<Request, Refused>,
+        sentence: impl FnOnce(&Value) -> Result<String, Refused>,
+    ) -> Exit {
         let asked = async {
             let answer = self.ask(request?).await?;
+            let sentence = sentence(&answer)?;
             Ok(print(&match (self.json, &answer) {
                 // There is nothing to tell.
                 (true, Value::Null) => "{}\n".to_owned(),
                 (true, answer) => format!("{answer}\n"),
-                (false, answer) => format!("{}\n", sentence(answer)),
+                (false, _) => format!("{sentence}\n"),
             }))
         };
         exit(block_on(asked), self.json)

@@ -331,6 +331,7 @@ fn a_registry_is_administered_from_elsewhere() {
     text(&ask("repo grant acme/app --team acme/dev --access read-only"));
     text(&ask("gc --dry-run"));
     assert!(text(&ask("key rotate")).starts_with("tokens are signed with key "));
+    assert!(text(&ask("key rotate --now")).contains("; 2 other keys have ended"));
     assert!(text(&ask("status")).contains("answers"));
     let token = text(&ask("token add --name mine --for user:bob"));
     let as_bob = |words: &str| {
