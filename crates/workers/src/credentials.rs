@@ -77,8 +77,9 @@ impl Worker for PurgeCredentials {
         if done == 0 {
             return Ok(Progress::IDLE);
         }
-        let purge = [access_token::forget(ended), refresh_token::purge(over, STEP), signing_key::forget(over)];
-        commit(&self.registry, purge).await?;
+        let tokens = if ended.is_empty() { Vec::new() } else { access_token::forget(&ended).into() };
+        let others = [refresh_token::purge(over, STEP), signing_key::forget(over)];
+        commit(&self.registry, tokens.into_iter().chain(others)).await?;
         tracing::info!(done, expired, retired, "tokens and keys that ended long ago are forgotten");
         Ok(Progress { done: done as u64, more: true, ..Progress::default() })
     }

@@ -53,6 +53,9 @@ sql! {
         AND coalesce(t.user_id, t.robot_id) = coalesce(p.user_id, p.robot_id) ORDER BY p.revoked_at, p.id LIMIT $1";
     EXPIRED = "SELECT id FROM access_token WHERE expires_at IS NOT NULL AND expires_at < $1 ORDER BY expires_at, id LIMIT $2";
     REVOKED = "SELECT id FROM access_token WHERE revoked_at IS NOT NULL AND revoked_at < $1 ORDER BY revoked_at, id LIMIT $2";
+    HAND_OVER = "UPDATE access_token SET parent_id = (WITH RECURSIVE up (id) AS (SELECT p.parent_id FROM access_token p \
+        WHERE p.id = access_token.parent_id UNION ALL SELECT p.parent_id FROM up JOIN access_token p ON p.id = up.id \
+        WHERE up.id IN ($1)) SELECT id FROM up WHERE NOT (id IN ($2))) WHERE parent_id IN ($3)";
     FORGET = "DELETE FROM access_token WHERE id IN ($1)";
     GUARD = "INSERT INTO guard (ok) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM access_token WHERE id = $1)";
 }
@@ -76,7 +79,7 @@ pub struct AccessToken {
     pub expires_at: Option<Millis>,
     /// When somebody ended it, or one of its owner's that it was made with.
     pub revoked_at: Option<Millis>,
-    /// The access token with which it was made, if with one.
+    /// The access token with which it was made, if with one; of those it goes back to the nearest that is not forgotten.
     pub parent: Option<Uuid>,
 }
 
@@ -165,9 +168,12 @@ pub async fn ended(sql: &dyn Sql, before: Millis, limit: i64) -> Result<BTreeSet
     answers.iter().flatten().map(|row| row.id(0)).collect()
 }
 
-/// Forgets tokens that have ended, and refresh tokens given for them. Whoever comes with one is refused as before.
-pub fn forget(ended: impl IntoIterator<Item = Uuid>) -> Statement {
-    Statement::new(FORGET, vec![list(ended)])
+/// Forgets tokens that have ended, and refresh tokens given for them. Whoever comes with one is refused as before. What was
+/// made with one of them is from now on what was made with the nearest that stays of those that this one was made with: so
+/// ending that one still finds it.
+pub fn forget(ended: &BTreeSet<Uuid>) -> [Statement; 3] {
+    let all = || list(ended.iter().copied());
+    [Statement::new(HAND_OVER, vec![all(), all(), all()]), Statement::new(FORGET, vec![all()]), raise()]
 }
 
 fn list(ids: impl IntoIterator<Item = Uuid>) -> Value {

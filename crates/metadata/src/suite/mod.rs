@@ -98,6 +98,7 @@ macro_rules! conformance {
             what_changes_access_raises_its_revision,
             tokens_and_keys_are_kept,
             what_was_made_with_a_token_ends_with_it,
+            a_forgotten_token_hands_over_what_was_made_with_it,
             the_catalog_is_what_one_may_see,
             immutable_tags_stay,
             an_organization_keeps_an_owner,

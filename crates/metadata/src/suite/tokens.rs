@@ -1,5 +1,6 @@
 //! Clauses on what one logs in with, and on the keys that sign.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -48,7 +49,7 @@ pub async fn tokens_and_keys_are_kept(sql: Arc<dyn Sql>) {
     commit(sql, [&expiring, &lasting].into_iter().flat_map(access_token::create)).await;
     let ended = access_token::ended(sql, AT + 10, 9).await.unwrap();
     assert_eq!(ended.iter().copied().collect::<Vec<_>>(), [TOKEN, expiring.id]);
-    commit(sql, [access_token::forget(ended)]).await;
+    commit(sql, access_token::forget(&ended)).await;
     assert_eq!(access_token::by_id(sql, Freshness::Latest, TOKEN).await.unwrap(), None);
     assert_eq!(facts(sql, Some(Subject::Robot(CI)), "acme/app").await.token, None);
     assert_eq!(access_token::page(sql, Subject::User(BOB), Uuid::nil(), 9).await.unwrap(), [lasting]);
@@ -133,7 +134,7 @@ pub async fn what_was_made_with_a_token_ends_with_it(sql: Arc<dyn Sql>) {
     let fourth = Made { id: FOURTH, parent: SECOND, subject: ci, revoked: false };
     assert_eq!(below(id(3)).await.unwrap(), [fourth]);
     assert_eq!(below(FOURTH).await.unwrap(), [Made { id: id(5), parent: FOURTH, ..fourth }]);
-    commit(sql, [access_token::forget([id(1)])]).await;
+    commit(sql, access_token::forget(&[id(1)].into())).await;
     let orphan = access_token::by_id(sql, Freshness::Latest, id(2)).await.unwrap().unwrap();
     assert_eq!((orphan.parent, orphan.revoked_at), (None, Some(AT + 1)));
     // Whose tokens go with it leaves nothing of what it made with them for others.
@@ -144,4 +145,44 @@ pub async fn what_was_made_with_a_token_ends_with_it(sql: Arc<dyn Sql>) {
         let left = access_token::by_id(sql, Freshness::Latest, id(number)).await.unwrap().unwrap();
         assert_eq!(left.revoked_at, end, "{number}");
     }
+}
+
+/// Who forgets tokens in the middle of a lineage leaves it whole: what was made with them is found from what they were made
+/// with, however many of them go at once.
+pub async fn a_forgotten_token_hands_over_what_was_made_with_it(sql: Arc<dyn Sql>) {
+    let sql = &*sql;
+    prepare(sql).await;
+    let id = Uuid::from_u128;
+    let (bob, ci) = (Subject::User(BOB), Subject::Robot(CI));
+    // 1 - 2 - 3 - 4 - 5, of which 5 is another's; beside 3 there is 6, and 7 - 8 is a lineage of its own.
+    let lineage =
+        [(1, bob, None), (2, bob, Some(1)), (3, bob, Some(2)), (4, bob, Some(3)), (5, ci, Some(4)), (6, bob, Some(2))];
+    for (number, subject, parent) in lineage.into_iter().chain([(7, bob, None), (8, bob, Some(7))]) {
+        let made = AccessToken { id: id(number), parent: parent.map(id), expires_at: None, ..token(subject) };
+        commit(sql, access_token::create(&made)).await;
+    }
+    let parent = async |number| {
+        let found = access_token::by_id(sql, Freshness::Latest, id(number)).await.unwrap();
+        found.map(|token| token.parent)
+    };
+    // Some that follow each other and one that has nothing above it, in one batch.
+    commit(sql, access_token::forget(&[id(2), id(3), id(7)].into())).await;
+    for (number, above) in [(1, None), (4, Some(id(1))), (5, Some(id(4))), (6, Some(id(1))), (8, None)] {
+        assert_eq!(parent(number).await, Some(above), "{number}");
+    }
+    assert_eq!((parent(2).await, parent(3).await, parent(7).await), (None, None, None));
+    // What is another's, too; and one that has none hands over nothing.
+    commit(sql, access_token::forget(&[id(4), id(6)].into())).await;
+    assert_eq!(parent(5).await, Some(Some(id(1))));
+    let below = access_token::made_with(sql, &[id(1)], Uuid::nil(), 9).await.unwrap();
+    assert_eq!(below, [Made { id: id(5), parent: id(1), subject: ci, revoked: false }]);
+    commit(sql, access_token::forget(&BTreeSet::new())).await;
+    // Ending the first one ends what its owner has of it now.
+    let last = AccessToken { id: id(9), parent: Some(id(1)), expires_at: None, ..token(bob) };
+    let next = AccessToken { id: id(10), parent: Some(id(9)), ..last.clone() };
+    commit(sql, [last, next].iter().flat_map(access_token::create)).await;
+    commit(sql, access_token::forget(&[id(9)].into())).await;
+    commit(sql, access_token::revoke(id(1), AT)).await;
+    let ended = access_token::by_id(sql, Freshness::Latest, id(10)).await.unwrap().unwrap();
+    assert_eq!((ended.parent, ended.revoked_at), (Some(id(1)), Some(AT)));
 }
