@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,5 +58,17 @@ impl Try {
     pub fn give_back(self) {
         let mut debt = self.0.lock();
         *debt = debt.saturating_sub(self.1.every);
+    }
+}
+
+/// What is bounded in place of an address: a machine has all of an IPv6 network of 64 bits to choose from. IPv4 is the same
+/// when it comes mapped.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
     }
 }

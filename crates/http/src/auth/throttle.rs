@@ -2,12 +2,12 @@
 //!
 //! A try counts when it begins and is given back when it succeeds, so that many at once cannot slip through together.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_registry::Clock;
-use roadstead_registry::rate::{Rate, Tries, Try};
+use roadstead_registry::rate::{Rate, Tries, Try, network};
 use sha2::{Digest as _, Sha256};
 
 /// Of one account from one address: ten at once, then ten a minute.
@@ -59,17 +59,6 @@ impl Attempt {
     /// It does not count.
     pub(super) fn succeeded(self) {
         self.0.into_iter().for_each(Try::give_back);
-    }
-}
-
-/// A machine has all addresses of an IPv6 network to choose from.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address => address,
     }
 }
 

@@ -10,12 +10,13 @@ use uuid::{Builder, Uuid};
 
 use super::{Actor, AuditAction, AuditOutcome, Event};
 use crate::Caller;
+use crate::rate::network;
 use crate::registry::canonical;
 
 /// So many events that are alike are told one by one before the others are told by their number.
 const APART: u32 = 16;
 
-/// Of so many refusals of one address each is told; of the others only how many.
+/// Of so many refusals of one address, or one network of IPv6, each is told; of the others only how many.
 const REFUSED: u32 = 200;
 
 #[derive(Serialize)]
@@ -103,10 +104,12 @@ impl Lines {
         let mut refused: std::collections::HashMap<Option<IpAddr>, u32> = std::collections::HashMap::new();
         for mut event in events {
             if matches!(event.outcome, AuditOutcome::Denied | AuditOutcome::Failed) {
-                let times = refused.entry(event.remote).or_default();
+                let network = event.remote.map(network);
+                let times = refused.entry(network).or_default();
                 *times += 1;
                 if *times > REFUSED {
                     event.without_particulars();
+                    event.remote = network;
                 }
             }
             if !may_be_many(&event) {
@@ -233,5 +236,26 @@ mod tests {
             those.map(|event| event.count.unwrap_or(1)).sum()
         };
         assert_eq!((told("GET /api/v1/users"), told("DELETE /api/v1/users/root")), (40, 1));
+    }
+
+    /// A machine has all addresses of such a network, and may ask from each for something else.
+    #[test]
+    fn refusals_of_a_network_of_ipv6_are_bounded_as_those_of_one_address() {
+        let refused = |remote: String, number: usize| {
+            let mut event = Event::new(AuditAction::Administer, AuditOutcome::Denied, Actor::Caller(Caller::Anonymous));
+            event.remote = remote.parse().ok();
+            event.object = Some(format!("GET /api/v1/users/user{number}").into());
+            event
+        };
+        let flood = (0..5_000).map(|number| refused(format!("2001:db8:0:1::{number:x}"), number));
+        let others = [("2001:db8:0:2::1", 1), ("192.0.2.1", 2), ("::ffff:192.0.2.1", 3)];
+        let events = flood.chain(others.map(|(remote, number)| refused(remote.to_owned(), number)));
+        let told = Lines::gather(events.collect());
+        assert_eq!(told.len(), (REFUSED + APART + 1) as usize + others.len());
+        assert_eq!(told.iter().map(|event| event.count.unwrap_or(1)).sum::<u64>(), 5_003);
+        let of_network = told.iter().filter(|event| event.remote == "2001:db8:0:1::".parse().ok());
+        // The first address of the flood is that of the network, too.
+        assert_eq!(of_network.count(), (APART + 1) as usize + 1);
+        assert_eq!(told.iter().filter(|event| event.object.is_some()).count(), REFUSED as usize + others.len());
     }
 }
