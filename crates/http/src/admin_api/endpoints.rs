@@ -70,7 +70,8 @@ fn users() -> Vec<Endpoint> {
         patch(one, "Makes a user a system admin or not, active or not; for system admins", by!(users::change))
             .takes::<users::ChangedUser>()
             .answers::<users::User>(200)
-            .refuses(409, "it is the last active system admin with a password"),
+            .refuses(409, "it is the last active system admin with a password, or to be linked anew and of no source")
+            .refuses(422, "`relink` stands beside other changes"),
         delete(
             one,
             "Removes a user with its tokens, robots, memberships and grants; for system admins",

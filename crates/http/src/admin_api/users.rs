@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::call::{Call, Password, done, made, shown};
 use super::pages::Asked;
-use super::refusals::Answer;
+use super::refusals::{Answer, Refusal};
 
 /// A user.
 #[derive(Serialize, JsonSchema)]
@@ -62,7 +62,7 @@ pub(super) struct ChangedUser {
     /// Whether it may do anything at all.
     #[serde(default)]
     active: Option<bool>,
-    /// Forgets whom its source means by its name: who logs in by it next is it.
+    /// Forgets whom its source means by its name: who logs in by it next is it. Goes alone.
     #[serde(default)]
     relink: bool,
 }
@@ -144,10 +144,12 @@ pub(super) async fn show(call: Call) -> Answer {
 pub(super) async fn change(call: Call) -> Answer {
     let ChangedUser { admin, active, relink } = call.body()?;
     if relink {
-        let user = call.identities().relink_user(&call.caller, call.named("user")).await?;
-        if admin.is_none() && active.is_none() {
-            return shown(&User::from(user));
+        // Each is a commit of its own, of which one could fail.
+        if admin.is_some() || active.is_some() {
+            let error = "relink goes alone: ask for admin and active in another request";
+            return Err(Refusal::invalid_field("relink", error));
         }
+        return shown(&User::from(call.identities().relink_user(&call.caller, call.named("user")).await?));
     }
     let change = UserChange { admin, active };
     shown(&User::from(call.identities().change_user(&call.caller, call.named("user"), change).await?))

@@ -37,6 +37,11 @@ async fn users() {
     office.root(200, "PATCH", "/users/alice", json!({"admin": false})).await;
     assert_eq!(office.refused("alice", 403, "PATCH", "/users/alice", json!({"admin": true})).await, "DENIED");
     assert_eq!(office.refused("root", 409, "PATCH", "/users/root", json!({"active": false})).await, "CONFLICT");
+    // Two commits in one call, of which one could fail.
+    let both = json!({"relink": true, "admin": true});
+    assert_eq!(office.refused("root", 422, "PATCH", "/users/alice", both).await, "INVALID");
+    assert_eq!(office.root(200, "GET", "/users/alice", Value::Null).await["admin"], false);
+    assert_eq!(office.refused("root", 409, "PATCH", "/users/alice", json!({"relink": true})).await, "CONFLICT");
 
     let new = json!({"password": "battery staple"});
     office.by("alice", 204, "PUT", "/users/alice/password", new.clone()).await;
