@@ -300,7 +300,7 @@ async fn over(
     let app = match (scraping, loopback) {
         (Some(auth), _) if !settings.metrics.anonymous => app.with_metrics_for(auth),
         (Some(_), _) | (None, false) => app,
-        (None, true) => app.only_for(OwnHosts::new(settings.http.host.as_deref())),
+        (None, true) => app.only_for(OwnHosts::new(settings.http.host.as_deref(), &settings.http.names)),
     };
     let certificate = tls.as_ref().map(Tls::watch);
     Ok(Composed {

@@ -141,14 +141,23 @@ async fn metrics_are_for_admins_and_this_machine() {
 #[tokio::test]
 async fn who_asks_nobody_answers_only_to_its_own_names() {
     let api = Router::new().fallback(async || "served");
-    let hosts = OwnHosts::new(Some("https://registry.example.com"));
+    let names = ["mirror.example.com".to_owned(), "10.0.0.9".to_owned()];
+    let hosts = OwnHosts::new(Some("https://registry.example.com"), &names);
     let server = Running::over(api, |app| app.only_for(hosts)).await;
     let asked = async |method: &str, path: &str, host: &str| {
         let mut client = server.connect().await;
         client.send(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n")).await;
         client.answer().await
     };
-    for own in ["localhost:5000", "127.0.0.1:5000", "registry.localhost", "[::1]:5000", "registry.example.com"] {
+    for own in [
+        "localhost:5000",
+        "127.0.0.1:5000",
+        "registry.localhost",
+        "[::1]:5000",
+        "registry.example.com",
+        "mirror.example.com:5000",
+        "10.0.0.9",
+    ] {
         for path in ["/v2/", "/metrics", "/health"] {
             assert_eq!(asked("GET", path, own).await.status, 200, "{own} {path}");
         }
@@ -158,7 +167,7 @@ async fn who_asks_nobody_answers_only_to_its_own_names() {
     {
         let answer = asked(method, path, "evil.example.com:5000").await;
         assert_eq!(answer.status, 421, "{path}");
-        assert!(answer.text().contains("http.host") && answer.text().contains("auth.enabled"), "{}", answer.text());
+        assert!(answer.text().contains("http.names") && answer.text().contains("auth.enabled"), "{}", answer.text());
     }
     assert_eq!(asked("GET", "/load_balancer_status", "10.0.0.1").await.status, 200, "a load balancer asks as it likes");
     let mut client = server.connect().await;

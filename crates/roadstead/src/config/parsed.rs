@@ -83,8 +83,11 @@ pub struct Http {
     /// The URL under which clients reach the server, `https://registry.example.com`, when it stands behind a
     /// proxy that changes the host; `Location` and `Link` headers then begin with it. Without it they are
     /// relative to the request, which every client resolves. A server on a loopback address that asks nobody who it
-    /// is answers to no other names than this one and those of this machine.
+    /// is answers to no other names than this one, `http.names` and those of this machine.
     pub host: Option<String>,
+    /// Further host names and addresses, without port, to which a server on a loopback address answers that asks nobody who
+    /// it is: those under which proxies on this machine are reached, for instance. Any other server answers to all names.
+    pub names: Vec<String>,
     /// Signs upload sessions, at least 16 characters. Without it a key is generated and kept in the metadata.
     /// Changing it ends the uploads that have begun.
     pub secret: Option<String>,
@@ -122,6 +125,7 @@ impl Default for Http {
         Self {
             addr: "127.0.0.1:5000".into(),
             host: None,
+            names: Vec::new(),
             secret: None,
             tls: Tls::default(),
             plain: Plain::default(),

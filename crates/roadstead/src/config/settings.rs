@@ -111,6 +111,8 @@ pub struct Http {
     pub proxies: Vec<IpNet>,
     /// `scheme://host[:port]` that absolute URLs begin with; relative without it.
     pub host: Option<String>,
+    /// By which names it is reached beside that, where only its own are served.
+    pub names: Vec<String>,
     /// Signs upload sessions; generated and kept when absent.
     pub secret: Option<String>,
     /// From SIGTERM to the closing of the listener.
@@ -204,6 +206,7 @@ pub(super) fn validate(parsed: Parsed, tree: &Node, report: &mut Report) -> Sett
         plain,
         proxies: check.proxies(&http.proxy_protocol.trusted),
         host: http.host.as_deref().map(|host| check.host(host)),
+        names: check.names(&http.names),
         secret: http.secret.clone(),
         drain_delay: check.span("http.drain_delay", http.drain_delay, 0, 3_600),
         drain_deadline: check.span("http.draintimeout", http.draintimeout, 0, 3_600),
@@ -278,16 +281,6 @@ impl Check<'_> {
             self.error(key, format!("must be between {least} and {most}"));
         }
         span.get()
-    }
-
-    fn host(&mut self, host: &str) -> String {
-        let base = host.trim_end_matches('/');
-        let authority = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://")).unwrap_or_default();
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b);
-        if authority.is_empty() || !authority.bytes().all(plain) {
-            self.error("http.host", format!("`{host}` is not of the form https://HOST or https://HOST:PORT"));
-        }
-        base.to_owned()
     }
 
     /// The bucket, when one is written of.

@@ -88,7 +88,7 @@ fn every_key_can_be_set_by_its_variable() {
             "http.secret" => "0123456789abcdef",
             "http.plain.addr" => "127.0.0.1:80",
             "http.tls.disabled" => "false",
-            "http.tls.names" | "http.proxy_protocol.trusted" => "192.0.2.1",
+            "http.names" | "http.tls.names" | "http.proxy_protocol.trusted" => "192.0.2.1",
             // Each needs the other.
             "http.tls.certificate" | "http.tls.key" => continue,
             "http.tls.clientcas" => "/etc/clients.pem",
@@ -192,6 +192,10 @@ fn who_can_be_reached_asks_who_comes_unless_told_not_to() {
         // Somebody who is not on this machine.
         let proxied = format!("http: {{addr: '{addr}', proxy_protocol: {{trusted: [127.0.0.1]}}}}");
         assert!(settings(&proxied, &[]).auth.is_some());
+    }
+    assert_eq!(settings("http: {names: [a.example, 10.0.0.9, '2001:db8::9']}", &[]).http.names.len(), 3);
+    for name in ["a b", "*.example.com", "a.example:5000", "https://a.example", "[2001:db8::9]"] {
+        contains(&errors(&format!("http: {{names: ['{name}']}}"), &[]), &["http.names", "is neither a host name"]);
     }
     for addr in ["5000", "127.0.0.1", "registry.example.com:5000", "127.0.0.1:99999", ""] {
         contains(&errors(&format!("http: {{addr: '{addr}'}}"), &[]), &["is not an IP address with a port"]);

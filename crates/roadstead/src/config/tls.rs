@@ -164,7 +164,7 @@ pub(super) fn validate(http: &Http, network: bool, wrong: &mut dyn FnMut(&'stati
     })
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let host = name.strip_prefix("*.").unwrap_or(name);
     let label = |label: &str| {
         (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))

@@ -28,6 +28,24 @@ impl Check<'_> {
         SocketAddr::new(ip, port)
     }
 
+    pub(super) fn host(&mut self, host: &str) -> String {
+        let base = host.trim_end_matches('/');
+        let authority = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://")).unwrap_or_default();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b);
+        if authority.is_empty() || !authority.bytes().all(plain) {
+            self.error("http.host", format!("`{host}` is not of the form https://HOST or https://HOST:PORT"));
+        }
+        base.to_owned()
+    }
+
+    pub(super) fn names(&mut self, names: &[String]) -> Vec<String> {
+        for name in names.iter().filter(|name| name.starts_with("*.") || !tls::is_name(name)) {
+            let text = "is neither a host name without port, as in registry.example.com, nor an IP address";
+            self.error("http.names", format!("`{name}` {text}"));
+        }
+        names.to_vec()
+    }
+
     /// Who may do what, if that is asked.
     pub(super) fn auth(&mut self, parsed: &Parsed, network: bool) -> Option<Guarded> {
         // Whom a proxy speaks for is not on this machine.
