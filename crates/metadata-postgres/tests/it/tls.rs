@@ -3,7 +3,7 @@
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use roadstead_metadata::{Freshness, Sql, Statement};
 use roadstead_metadata_postgres::{OpenError, Options, PostgresSql};
-use roadstead_testkit::servers::Postgres;
+use roadstead_testkit::servers::{Database, Postgres};
 use tempfile::NamedTempFile;
 
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
@@ -19,32 +19,39 @@ fn file(authority: &CertifiedIssuer<'_, KeyPair>) -> NamedTempFile {
     file
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_the_server_that_the_certificate_is_for_is_trusted() {
-    let Some(server) = Postgres::start(false) else { return };
-    let (ours, anothers) = (authority("ours"), authority("another's"));
+/// A server whose certificate is for `name`, or else for its own address; and a database in it.
+fn serving(name: Option<&str>, authority: &CertifiedIssuer<'_, KeyPair>) -> Option<(Postgres, Database)> {
+    let server = Postgres::start(false)?;
+    let address = server.address();
+    let name = name.unwrap_or_else(|| address.split(':').next().unwrap());
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &ours).unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, authority).unwrap();
     server.offer_tls(&certificate.pem(), &key.serialize_pem());
     let database = server.database();
-    let port = server.address().rsplit(':').next().unwrap().to_owned();
-    let open = async |host: &str, roots: &NamedTempFile| {
-        let trust = format!("sslmode=verify-full&sslrootcert={}", roots.path().display());
-        let url = format!("postgres://postgres@{host}:{port}/{}?{trust}", database.name());
-        PostgresSql::open(Options::new(url)).await
-    };
-    let sql = open("localhost", &file(&ours)).await.unwrap();
+    Some((server, database))
+}
+
+async fn open(database: &Database, roots: &NamedTempFile) -> Result<PostgresSql, OpenError> {
+    let trust = format!("sslmode=verify-full&sslrootcert={}", roots.path().display());
+    PostgresSql::open(Options::new(format!("{}?{trust}", database.url))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_server_that_the_certificate_is_for_is_trusted() {
+    let (ours, anothers) = (authority("ours"), authority("another's"));
+    let Some((_right, right)) = serving(None, &ours) else { return };
+    let Some((_wrong, wrong)) = serving(Some("localhost"), &ours) else { return };
+    let sql = open(&right, &file(&ours)).await.unwrap();
     let asked = "SELECT count(*) FROM pg_stat_ssl WHERE ssl AND pid = pg_backend_pid()";
     let rows = sql.query(Freshness::Latest, Statement::new(asked, vec![])).await.unwrap();
     assert_eq!(rows[0].integer(0).unwrap(), 1, "it is encrypted");
 
-    for (host, roots, words) in
-        [("localhost", file(&anothers), "UnknownIssuer"), ("127.0.0.1", file(&ours), "127.0.0.1")]
-    {
-        let error = open(host, &roots).await.expect_err("another one's certificate");
+    let host = wrong.address().split(':').next().unwrap();
+    for (database, roots, words) in [(&right, file(&anothers), "UnknownIssuer"), (&wrong, file(&ours), host)] {
+        let error = open(database, &roots).await.expect_err("another one's certificate");
         assert!(matches!(error, OpenError::Untrusted { .. }), "{error}");
         let told = error.to_string();
-        assert!(told.contains(&format!("{host}:{port}")) && told.contains("certificate"), "{told}");
+        assert!(told.contains(database.address()) && told.contains("certificate"), "{told}");
         assert!(told.contains(words) && told.contains("sslrootcert"), "{told}");
     }
 }
