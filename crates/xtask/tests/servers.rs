@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -44,21 +44,23 @@ fn what_is_started_can_be_used_and_leaves_nothing_behind() {
         let after = |word: &str| told.iter().filter_map(|line| Some(line.split_once(word)?.1)).collect::<Vec<_>>();
         assert!(told.iter().any(|line| line.starts_with("export ROADSTEAD_")), "{told:#?}");
 
-        let addresses: Vec<_> = after("127.0.0.1:").iter().map(|rest| port(rest)).collect();
+        let addresses: Vec<_> = after("127.").iter().map(|rest| address(rest)).collect();
         assert!(addresses.len() >= names.len(), "{told:#?}");
         let directories: Vec<PathBuf> = after("its data is in ").iter().map(PathBuf::from).collect();
         assert!(directories.len() >= names.len() && directories.iter().all(|it| it.is_dir()), "{directories:?}");
-        assert!(addresses.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()), "{told:#?}");
+        assert!(addresses.iter().all(|addr| TcpStream::connect(addr).is_ok()), "{told:#?}");
 
         kill_process(Pid::from_child(&started), signal).unwrap();
         started.wait().unwrap();
-        until("they are gone", || addresses.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()));
+        until("they are gone", || addresses.iter().all(|addr| TcpStream::connect(addr).is_err()));
         until("their data is gone", || directories.iter().all(|directory| !directory.exists()));
     }
 }
 
-fn port(text: &str) -> u16 {
-    text.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+/// The address whose first number, 127, was cut off.
+fn address(text: &str) -> SocketAddr {
+    let rest = text.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).next().unwrap();
+    format!("127.{rest}").parse().unwrap()
 }
 
 #[test]
