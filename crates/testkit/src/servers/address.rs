@@ -16,7 +16,18 @@ pub fn free_address() -> SocketAddr {
     listener().local_addr().expect("an address")
 }
 
+/// An address of 127.0.0.1, for a server that is not started again: where the registry is, as some clients follow a redirect
+/// to no other address of this machine.
+pub(super) fn near_address() -> SocketAddr {
+    near().local_addr().expect("an address")
+}
+
 /// A listener at such an address.
+pub(super) fn near() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")
+}
+
+/// A listener at an address of its own.
 pub(super) fn listener() -> TcpListener {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let [.., high, low] = process::id().to_be_bytes();

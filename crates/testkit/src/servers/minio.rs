@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::address::near_address;
+use super::find;
 use super::keeper::Kept;
 use super::s3::{BUCKET, KEYS, Kind, S3Server, data};
-use super::{find, free_address};
 use crate::Client;
 
 /// One that does not answer in this time does not start.
@@ -28,7 +29,7 @@ pub fn minio_below(place: &Path) -> Option<S3Server> {
     std::fs::create_dir_all(data(&kept).join(BUCKET)).expect("a bucket");
     let begin = Instant::now();
     while begin.elapsed() < START {
-        let addr = free_address();
+        let addr = near_address();
         let mut command = Command::new(&program);
         command.args(["server", "--quiet", "--address", &addr.to_string(), "--certs-dir"]);
         command.arg(kept.directory().join("certificates")).arg(data(&kept)).env("HOME", kept.directory());

@@ -4,15 +4,16 @@
 //! acknowledged; the kernel of whoever receives them holds that back for 40 ms in case there is something to send along.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 
 use rustix::net::sockopt::set_tcp_quickack;
 
-/// Listens on a port of 127.0.0.1, and passes on to `server` and back for as long as the process lives. Where it listens:
-/// where the registry does, as some clients follow a redirect to no other address of this machine.
+use super::address;
+
+/// Listens on a port of its own, and passes on to `server` and back for as long as the process lives. Where it listens.
 pub(super) fn in_front_of(server: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let listener = address::near();
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
