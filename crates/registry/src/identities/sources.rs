@@ -57,8 +57,8 @@ pub trait Source: Debug + Send + Sync + 'static {
     fn recognizes(&self, secret: &str) -> bool;
 
     /// Judges a name and a secret; without a name the verdict is `Nobody`, after the time that the slowest one takes.
-    /// Slow hashes are computed by `passwords`. An error is for what cannot be known now: [`SourceUnavailable`](crate::Error::SourceUnavailable) when
-    /// it does not answer.
+    /// Slow hashes are computed by `passwords`. An error is for what cannot be known now:
+    /// [`SourceUnavailable`](crate::Error::SourceUnavailable) when it does not answer.
     async fn judge(&self, name: Option<&str>, secret: &str, passwords: &Passwords) -> Outcome<Verdict>;
 
     /// Whether it has a user of this name. One that cannot know before it sees a secret says no.
